@@ -1,0 +1,5 @@
+"""Entry."""
+
+import typer
+
+app = typer.Typer()

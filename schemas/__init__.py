@@ -1,0 +1,1 @@
+"""Embodiment schemas that come with vladata: one YAML file each."""

@@ -1,0 +1,1 @@
+"""Actions as models learn them: representation, chunks, statistics and normalization."""

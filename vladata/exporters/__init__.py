@@ -1,0 +1,1 @@
+"""Exporters write datasets that trainers read; one module here is one format."""

@@ -1,0 +1,1 @@
+"""Reports of findings: terminal and JSON."""

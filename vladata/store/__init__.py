@@ -1,0 +1,1 @@
+"""Episode files and dataset folders."""

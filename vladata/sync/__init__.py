@@ -1,0 +1,1 @@
+"""Synchronization: streams on their own clocks become steps on one."""
