@@ -3,6 +3,7 @@
 VladataError
 ├── SchemaError(ValueError)             embodiment schema or mapping, with file and key path
 ├── SourceError                         a recording is unreadable
+├── ImageError(ValueError)               an encoded image is damaged or breaks a limit
 ├── SyncError                           streams do not share enough time
 ├── GateError                           a foreign file refused before parsing, with the limit it broke
 ├── EpisodeFormatError(ValueError)      not an episode file
@@ -24,6 +25,7 @@ __all__ = [
     "EpisodeVersionError",
     "ExportError",
     "GateError",
+    "ImageError",
     "MissingExtraError",
     "PluginNotFoundError",
     "SchemaError",
@@ -45,6 +47,10 @@ class SchemaError(VladataError, ValueError):
 
 class SourceError(VladataError):
     """A recording can't be read."""
+
+
+class ImageError(VladataError, ValueError):
+    """An encoded image is damaged, or its declared size breaks a limit."""
 
 
 class SyncError(VladataError):

@@ -52,7 +52,7 @@ class Frames(Protocol):
 
     @property
     def order(self) -> NDArray[np.int64]:
-        """Where each lies in the source, [P]: reading in this order is fastest, also across the frames of one source."""
+        """Where each lies in the source, [P]; reading in this order is fastest, also across all cameras."""
 
     def read(self, index: int) -> bytes | memoryview:
         """The encoded bytes of one; a memoryview is good until the next call."""
