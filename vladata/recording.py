@@ -39,8 +39,6 @@ class Stream:
     """[N, D], in the source's own number type, dimensions in the schema's order."""
     receive_time_ns: Int64Array | None = None
     """When the recorder received each sample, [N]; None where not known or the same."""
-    unit_note: str = ""
-    """What was converted, in words; empty where nothing was."""
 
 
 class Frames(Protocol):
