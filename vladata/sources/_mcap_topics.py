@@ -1,0 +1,232 @@
+"""What is kept of a mapped topic while an MCAP file is walked: stamps, numbers, texts, images."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SourceError
+from ..text import printable
+from ._mcap_file import Message
+from ._mcap_frames import EncodedImages, ImagePlaces
+from ._mcap_types import MessageType
+from ._ros2 import JOINT_FIELDS, MULTI_ARRAYS, CdrError, JointStates, MultiArrays, Vectors, header_stamp, string
+from ._ros2_fields import FieldValues
+
+__all__ = ["Numbers", "Texts", "Topic", "Want"]
+
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """One thing that is wanted of a topic."""
+
+    name: str
+    """Stream of the embodiment, or `instruction`, `subtask`, `outcome`."""
+    kind: Literal["numbers", "images", "texts"]
+    field: str | None = None
+    names_field: str | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Numbers:
+    """Vectors of one field, and the names that came with them."""
+
+    vectors: Vectors
+    names: list[tuple[str, ...]]
+    """All lists of names that occur."""
+    names_of: "array[int] | None" = None
+    """Which of them each message has; None: the first."""
+    names_reader: FieldValues | None = None
+    """Where the names come from a field of their own: its texts, per message."""
+    layout: MultiArrays | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Texts:
+    """One text per message."""
+
+    texts: list[str]
+
+
+class Topic:
+    """A topic's stamps in the order of the file, and what is wanted of its messages."""
+
+    def __init__(self, name: str, type_: MessageType, wants: Sequence[Want], spool: Path | None = None) -> None:
+        """Prepare the readers.
+
+        Args:
+            name: Of the topic.
+            type_: Of its messages.
+            wants: What is to be kept.
+            spool: Folder for raw images that are encoded; None: the system's.
+
+        Raises:
+            SourceError: The messages can't be decoded, or have no such field.
+        """
+        self.name = name
+        self.type = type_
+        self.numbers: dict[str, Numbers] = {}
+        self.texts: dict[str, Texts] = {}
+        self.images: dict[str, ImagePlaces | EncodedImages] = {}
+        self._readers: list[Callable[[Message], None]] = []
+        self._log, self._publish = array("Q"), array("Q")
+        self._header, self._order = array("q"), array("q")
+        self._spool = spool
+        for want in wants:
+            if type_.problem:
+                raise SourceError(f"{self._of(want)} can't be read: {type_.problem}")
+            try:
+                self._prepare(want, wants)
+            except CdrError as error:
+                raise SourceError(f"{self._of(want)}: {printable(str(error))}") from error
+
+    def _of(self, want: Want) -> str:
+        return f"{want.name} is mapped to {printable(self.name)} ({printable(self.type.name)}), which"
+
+    def _prepare(self, want: Want, wants: Sequence[Want]) -> None:
+        if want.kind == "images":
+            self._prepare_images(want)
+        elif want.kind == "texts":
+            self._prepare_texts(want)
+        elif self.type.known == "joint_state" and (want.field or "position") in JOINT_FIELDS:
+            if want.names_field not in {None, "name"}:
+                raise CdrError(f"has no names in {want.names_field!r}; a JointState has them in 'name'")
+            self._prepare_joints(want, wants)
+        elif self.type.known == "multi_array" and want.field in {None, "data"}:
+            reader = MultiArrays(MULTI_ARRAYS[self.type.short])
+            self._readers.append(lambda m: reader.add(m.payload))
+            self.numbers[want.name] = Numbers(vectors=reader.vectors, names=[()], layout=reader)
+        else:
+            self._prepare_fields(want)
+
+    def _prepare_joints(self, want: Want, wants: Sequence[Want]) -> None:
+        """One reader for all fields of a JointState that are wanted."""
+        if want.name in self.numbers:
+            return
+        wanted = {w.name: w.field or "position" for w in wants if w.kind == "numbers"}
+        fields = {n: f for n, f in wanted.items() if f in JOINT_FIELDS}
+        reader = JointStates(frozenset(fields.values()))
+        self._readers.append(lambda m: reader.add(m.payload))
+        for name, field in fields.items():
+            self.numbers[name] = Numbers(vectors=reader.fields[field], names=reader.names, names_of=reader.names_of)
+
+    def _prepare_fields(self, want: Want) -> None:
+        if self.type.is_image and want.field is None:
+            raise CdrError("is an image; a signal needs numbers")
+        reader = self._fields(want.field)
+        if reader.is_text:
+            raise CdrError(f"has text in {want.field!r}; a signal needs numbers")
+        numbers = Numbers(vectors=reader.vectors, names=[reader.element_names])
+        if want.names_field is not None:
+            numbers.names_reader = self._fields(want.names_field)
+            if not numbers.names_reader.is_text:
+                raise CdrError(f"has no texts in {want.names_field!r} to name the elements")
+        self.numbers[want.name] = numbers
+
+    def _prepare_texts(self, want: Want) -> None:
+        kept = self.texts[want.name] = Texts(texts=[])
+        if self.type.known == "string" and want.field in {None, "data"}:
+            self._readers.append(lambda m: kept.texts.append(string(m.payload)))
+            return
+        reader = self._fields(want.field or "data")
+
+        def take(_: Message) -> None:
+            values = reader.texts.pop() if reader.is_text else [_shown(v) for v in reader.vectors.flat().tolist()]
+            if not reader.is_text:
+                reader.vectors.clear()
+            if len(values) != 1:
+                raise CdrError(f"{want.field or 'data'} has {len(values)} values; must be one text or number")
+            kept.texts.append(values[0])
+
+        self._readers.append(take)
+
+    def _fields(self, path: str | None) -> FieldValues:
+        if self.type.definition is None:
+            raise CdrError(f"has no definition in the file; {path or 'its numbers'} can't be found")
+        reader = FieldValues(self.type.definition, path)
+        self._readers.append(lambda m: reader.add(m.payload))
+        return reader
+
+    def _prepare_images(self, want: Want) -> None:
+        if want.field not in {None, "data"}:
+            raise CdrError(f"is asked for field {want.field!r}; a camera takes the image of the whole message")
+        if self.type.known == "compressed_image":
+            places = self.images[want.name] = ImagePlaces()
+            self._readers.append(places.add)
+        elif self.type.known == "image":
+            encoded = self.images[want.name] = EncodedImages(self._spool)
+            self._readers.append(encoded.add)
+        else:
+            raise CdrError("is no image; a camera needs sensor_msgs/msg/CompressedImage or sensor_msgs/msg/Image")
+
+    def add(self, message: Message, order: int) -> None:
+        """Take the next message.
+
+        Args:
+            message: The message.
+            order: Its number in the file.
+
+        Raises:
+            SourceError: It can't be decoded; with its index.
+        """
+        try:
+            if self.type.has_header:
+                self._header.append(header_stamp(message.payload))
+            for read in self._readers:
+                read(message)
+        except CdrError as error:
+            raise SourceError(
+                f"message {len(self)} of {printable(self.name)} ({printable(self.type.name)}): {printable(str(error))}"
+            ) from error
+        self._log.append(message.log_time)
+        self._publish.append(message.publish_time)
+        self._order.append(order)
+
+    def forget_headers(self, type_: MessageType) -> None:
+        """Go on with a type that has no header, without the stamps so far."""
+        self.type = type_
+        del self._header[:]
+
+    def __len__(self) -> int:
+        """Number of messages."""
+        return len(self._log)
+
+    @property
+    def log_ns(self) -> Int64Array:
+        """When the recorder received each message, [N]."""
+        return self._signed(self._log, "log_time")
+
+    @property
+    def publish_ns(self) -> Int64Array:
+        """When each message was published, as the recorder knew it, [N]."""
+        return self._signed(self._publish, "publish_time")
+
+    @property
+    def header_ns(self) -> Int64Array:
+        """Stamps of the headers, [N]; empty where the type has none."""
+        return np.array(self._header, dtype=np.int64)
+
+    @property
+    def order(self) -> Int64Array:
+        """Number of each message in the file, [N]."""
+        return np.array(self._order, dtype=np.int64)
+
+    def _signed(self, stamps: "array[int]", what: str) -> Int64Array:
+        values = np.array(stamps, dtype=np.uint64)
+        beyond = np.flatnonzero(values >= 1 << 63)
+        if len(beyond):
+            raise SourceError(
+                f"message {beyond[0]} of {printable(self.name)} has {what} {values[beyond[0]]}; "
+                "must be less than 2^63 ns (the year 2262)"
+            )
+        return values.astype(np.int64)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower()
