@@ -1,0 +1,1 @@
+"""A simulated arm, its scripted teleoperator and the recorder that logs both."""
