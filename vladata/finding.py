@@ -47,6 +47,8 @@ class Finding:
     """Filled in by the runner; empty for findings about the dataset."""
     others: tuple[str, ...] = ()
     """Further episodes concerned (dataset checks)."""
+    magnitude: float = 0.0
+    """How far off, for comparing findings of one check; larger is worse."""
     traceback: str = ""
     """Of a check that crashed."""
 

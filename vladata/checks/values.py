@@ -1,0 +1,279 @@
+"""Numbers: finite, within the schema's limits and speeds, and alive."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embodiment import Dimension, Signal
+from ..episode import Episode
+from ..finding import Finding, Severity
+from ..sync.clock import summarize
+from ..units import Clock, Kind, Mode, RotationConvention, Unit
+from ._check import check
+from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
+
+__all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+LIMIT_TOLERANCE = 1e-3
+"""Share of the range by which a value may be beyond a limit: data sheets round, encoders have an offset."""
+MIN_SAMPLES = 5
+"""Fewer samples don't show that a dimension is dead."""
+FROZEN_SHARE = 0.05
+"""A measured vector that repeats for longer than this share of the episode is frozen."""
+FROZEN_SAMPLES = 10
+"""Shorter runs are never frozen: a slow sensor behind a fast publisher repeats itself."""
+STUCK_SHARE = 0.5
+"""A single measured dimension, or a whole command, is stuck when it repeats for longer than this share."""
+
+GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
+POSITIONS = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION})
+FILLERS = frozenset({Kind.PADDING, Kind.TERMINATE})
+
+
+@check(Severity.ERROR)
+def finite(episode: Episode) -> Iterator[Finding]:
+    """Values are neither NaN nor infinite."""
+    streams = {seen.signal.name: seen for seen in numbers(episode)}
+    for signal in episode.embodiment.signals:
+        seen = streams.get(signal.name)
+        count, what = _bad_samples(episode, seen) if seen is not None else (0, "")
+        in_steps = _bad_steps(episode, signal)
+        affected = runs(in_steps)
+        if not count and not affected:
+            continue
+        where = f"steps {ranges(affected)} are affected" if affected else "no step uses them"
+        yield Finding(
+            message=f"{signal.name} has {what or 'values that are not finite'}; {where}; values must be finite",
+            location=f"/streams/{signal.name}/values" if count else _steps_path(episode, signal),
+            steps=max(affected, key=lambda r: r[1] - r[0]) if affected else None,
+            magnitude=float(count + in_steps.sum()),
+        )
+
+
+def _bad_samples(episode: Episode, seen: Numbers) -> tuple[int, str]:
+    """How many values of a stream are not finite, and in words where."""
+    bad = ~np.isfinite(seen.values)
+    rows, columns = np.flatnonzero(bad.any(axis=1)), np.flatnonzero(bad.any(axis=0))
+    if len(rows) == 0:
+        return 0, ""
+    count = int(bad.sum())
+    names = listed([seen.signal.names[c] for c in columns])
+    first = place(episode, seen.stream, seen.start + int(rows[0]))
+    return count, f"{count:,} of {bad.size:,} values not finite ({names}), first {first}"
+
+
+def _steps_path(episode: Episode, signal: Signal) -> str:
+    return f"/steps/{'action' if signal.name in episode.steps.action else 'proprioception'}/{signal.name}"
+
+
+def _bad_steps(episode: Episode, signal: Signal) -> BoolArray:
+    """Steps that count but hold a value that is not finite, [T]; NaN where no sample counts is as it must be."""
+    steps = episode.steps
+    values = steps.action.get(signal.name, steps.proprioception.get(signal.name))
+    if values is None or len(values) != len(steps):
+        return np.zeros(len(steps), dtype=bool)
+    bad: BoolArray = np.any(~np.isfinite(values), axis=tuple(range(1, values.ndim)))
+    valid = steps.valid.get(signal.name)
+    return bad if valid is None or len(valid) != len(bad) else bad & valid
+
+
+@check(Severity.ERROR)
+def limits(episode: Episode) -> Iterator[Finding]:
+    """Values stay within the schema's limits."""
+    for seen in numbers(episode):
+        for column, dimension in enumerate(seen.signal.dimensions):
+            if dimension.limits is None or dimension.kind in FILLERS:
+                continue
+            low, high = dimension.limits
+            values = seen.values[:, column]
+            beyond = np.maximum(values - high, low - values)
+            beyond[~np.isfinite(beyond)] = 0.0  # not finite: another check's business
+            outside = beyond > LIMIT_TOLERANCE * (high - low)
+            if outside.any():
+                worst = int(np.argmax(beyond))
+                time = int(seen.time_ns[worst])
+                hint = _degrees(values, dimension) if outside.mean() > 0.5 else ""
+                yield Finding(
+                    message=f"{seen.signal.name}.{dimension.name} is {quantity(values[worst], dimension.unit)} "
+                    f"{place(episode, seen.stream, seen.start + worst)}; the schema allows "
+                    f"{quantity(low, Unit.ONE)} to {quantity(high, dimension.unit)}, and "
+                    f"{share(int(outside.sum()), len(values), 'samples')} are outside{hint}",
+                    location=seen.location,
+                    steps=steps_between(episode, seen.stream, time, time),
+                    magnitude=float(beyond[worst]) / (high - low),
+                )
+
+
+def _degrees(values: FloatArray, dimension: Dimension) -> str:
+    """Say so where values that are far too large for radians would fit as degrees."""
+    if dimension.unit is not Unit.RADIAN or dimension.limits is None:
+        return ""
+    low, high = dimension.limits
+    known = values[np.isfinite(values)]
+    too_large = float(np.abs(known).max()) > 2 * max(abs(low), abs(high))
+    fits = low <= np.deg2rad(known.min()) and np.deg2rad(known.max()) <= high
+    return " (all would fit as degrees)" if too_large and fits else ""
+
+
+@check(Severity.WARNING, needs_time=True)
+def velocity(episode: Episode) -> Iterator[Finding]:
+    """Positions change no faster than the schema's speeds."""
+    for seen in numbers(episode):
+        if seen.stream.clock is Clock.NOMINAL or len(seen.values) < 2:
+            continue
+        period = summarize(seen.time_ns).period_ns
+        # Stamps closer than the period come from a burst on the wire; the robot did not move in a burst.
+        elapsed = np.maximum(np.diff(seen.time_ns), period) / 1e9
+        for column, dimension in enumerate(seen.signal.dimensions):
+            if period == 0 or dimension.max_velocity is None or not _is_position(seen.signal, dimension):
+                continue
+            moved = np.diff(seen.values[:, column])
+            if dimension.kind is Kind.ROTATION:
+                moved = (moved + np.pi) % (2 * np.pi) - np.pi
+            speed = np.nan_to_num(np.abs(moved) / elapsed, nan=0.0, posinf=0.0)
+            too_fast = speed > dimension.max_velocity
+            if too_fast.any():
+                worst = int(np.argmax(speed))
+                unit = f"{dimension.unit}/s".removeprefix("1")
+                yield Finding(
+                    message=f"{seen.signal.name}.{dimension.name} moves at {speed[worst]:.4g} {unit} "
+                    f"{place(episode, seen.stream, seen.start + worst)}; the schema allows {dimension.max_velocity:g} "
+                    f"{unit}, and {share(int(too_fast.sum()), len(speed), 'intervals')} are faster",
+                    location=seen.location,
+                    steps=steps_between(episode, seen.stream, int(seen.time_ns[worst]), int(seen.time_ns[worst + 1])),
+                    magnitude=float(speed[worst]) / dimension.max_velocity,
+                )
+
+
+def _is_position(signal: Signal, dimension: Dimension) -> bool:
+    """Whether the difference of two values is a distance: not of deltas, nor of rotations but Euler angles."""
+    if dimension.mode not in {None, Mode.ABSOLUTE}:
+        return False
+    if dimension.kind is Kind.ROTATION:
+        return signal.rotation is RotationConvention.EULER_XYZ
+    return dimension.kind in POSITIONS | GRIPPERS
+
+
+def _still(seen: Numbers) -> BoolArray:
+    """Dimensions that never change, [D]; none where there are too few samples."""
+    if len(seen.values) < MIN_SAMPLES:
+        return np.zeros(seen.values.shape[1], dtype=bool)
+    still: BoolArray = np.all(seen.values == seen.values[0], axis=0)
+    return still
+
+
+def _name_values(seen: Numbers, columns: list[int]) -> str:
+    dimensions = seen.signal.dimensions
+    return listed([f"{dimensions[c].name} = {quantity(seen.values[0, c], dimensions[c].unit)}" for c in columns])
+
+
+@check(Severity.WARNING)
+def constant(episode: Episode) -> Iterator[Finding]:
+    """Every measured dimension but a gripper's changes in the course of an episode."""
+    for seen in numbers(episode):
+        if seen.is_action:
+            continue
+        still = _still(seen)
+        kinds = [d.kind for d in seen.signal.dimensions]
+        live = [c for c, k in enumerate(kinds) if k not in GRIPPERS | FILLERS]
+        dead = [c for c in live if still[c]]
+        if dead:
+            others = "no other dimension moves either" if still.all() else f"{int((~still).sum())} others move"
+            yield Finding(
+                message=f"{seen.signal.name} never changes in {len(dead)} of {len(kinds)} dimensions "
+                f"({_name_values(seen, dead)}) over {len(seen.values):,} samples; {others}",
+                location=seen.location,
+                magnitude=len(dead) / len(kinds),
+            )
+
+
+@check(Severity.INFO)
+def unused(episode: Episode) -> Iterator[Finding]:
+    """Every command and every gripper is used in the course of an episode."""
+    for seen in numbers(episode):
+        still = _still(seen)
+        if still.all() and seen.is_action:
+            continue  # `frozen` speaks of commands that stand as a whole
+        kinds = [d.kind for d in seen.signal.dimensions]
+        idle = [c for c, k in enumerate(kinds) if still[c] and k not in FILLERS and (seen.is_action or k in GRIPPERS)]
+        if idle:
+            yield Finding(
+                message=f"{seen.signal.name} does not use {len(idle)} of {len(kinds)} dimensions "
+                f"({_name_values(seen, idle)})",
+                location=seen.location,
+                magnitude=len(idle) / len(kinds),
+            )
+
+
+@check(Severity.WARNING)
+def frozen(episode: Episode) -> Iterator[Finding]:
+    """Values do not stand still for a long part of an episode."""
+    for seen in numbers(episode):
+        columns = [c for c, d in enumerate(seen.signal.dimensions) if d.kind not in FILLERS]
+        positions = [c for c in columns if seen.signal.dimensions[c].kind in POSITIONS]
+        if len(seen.values) < 2 or not columns or not (positions or seen.is_action):
+            continue  # velocities and forces rest at zero, grippers rest by nature
+        changes: BoolArray = np.not_equal(seen.values[1:], seen.values[:-1])
+        yield from _frozen_vector(episode, seen, np.any(changes[:, columns], axis=1))
+        if not seen.is_action:
+            yield from _stuck_dimensions(episode, seen, changes, positions)
+
+
+def _frozen_vector(episode: Episode, seen: Numbers, changes: BoolArray) -> Iterator[Finding]:
+    """A whole vector that repeats itself."""
+    total = len(seen.values)
+    start, stop = _longest(~changes)
+    if stop - start == total and not seen.is_action:
+        return  # `constant` speaks of a signal that never moves
+    if stop - start > max(FROZEN_SAMPLES, (STUCK_SHARE if seen.is_action else FROZEN_SHARE) * total):
+        noun = "commands" if seen.is_action else "values"
+        yield Finding(
+            message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
+            f"from {place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
+            f"{share(stop - start, total, 'samples')}",
+            location=seen.location,
+            steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
+            magnitude=(stop - start) / total,
+        )
+
+
+def _stuck_dimensions(episode: Episode, seen: Numbers, changes: BoolArray, positions: list[int]) -> Iterator[Finding]:
+    """Single dimensions that repeat themselves while others of the signal move."""
+    total = len(seen.values)
+    moving: BoolArray = np.any(changes, axis=1)
+    found: list[tuple[int, int, int]] = []
+    for column in positions:
+        start, stop = _longest(~changes[:, column])
+        is_long = total > stop - start > max(FROZEN_SAMPLES, STUCK_SHARE * total)
+        if is_long and moving[start : stop - 1].mean() > STUCK_SHARE:
+            found.append((stop - start, column, start))
+    if found:
+        length, column, start = max(found)
+        names = [seen.signal.dimensions[c].name for _, c, _ in found]
+        yield Finding(
+            message=f"{seen.signal.name} stands still in {listed(names)} while others move, "
+            f"{seen.signal.dimensions[column].name} for {_span(seen, start, start + length)} from "
+            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')}, {share(length, total, 'samples')}",
+            location=seen.location,
+            steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[start + length - 1])),
+            magnitude=length / total,
+        )
+
+
+def _longest(same: BoolArray) -> tuple[int, int]:
+    """Longest run of equal samples, half-open, given whether each sample but the first equals the one before."""
+    found = runs(same)
+    if not found:
+        return 0, 1
+    start, stop = max(found, key=lambda r: r[1] - r[0])
+    return start, stop + 1
+
+
+def _span(seen: Numbers, start: int, stop: int) -> str:
+    if seen.stream.clock is Clock.NOMINAL:
+        return f"{stop - start:,} samples"
+    return f"{(int(seen.time_ns[stop - 1]) - int(seen.time_ns[start])) / 1e9:.3g} s"
