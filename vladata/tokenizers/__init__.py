@@ -65,5 +65,8 @@ class ActionCodec(Protocol):
             TokenizeError: The codes have another shape, or one is outside 0 <= code < num_codes (with its position).
         """
 
+    def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
+        """True where `encode` clips a value to the codec's range, in the shape of the chunks; the caller counts."""
+
     def half_bin(self) -> float:
         """Largest error of decode(encode(x)) for x inside the range, in normalized units."""

@@ -1,0 +1,97 @@
+"""The bins of OpenVLA: 256 evenly spaced edges from -1 to 1, so 255 intervals, decoded to their centres.
+
+A code is `np.digitize(x, edges) - 1`: 0 for the lowest interval, 254 for the highest, and 255 for exactly 1 (or clipped
+to it), which decodes like 254. The language-model id of OpenVLA is `V - 1 - code`: 31999 down to 31744 for Llama-2.
+
+Source: Kim et al., OpenVLA, arXiv:2406.09246, section 3.2, and the behaviour of its published action tokenizer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..actions.plain import STRICT, from_plain, to_plain
+from . import CodeArray, FloatArray
+from ._bins import bin_index, checked_chunks, checked_codes, outside
+
+__all__ = ["Codec"]
+
+_EDGES: FloatArray = np.linspace(-1.0, 1.0, 256)
+_CENTRES: FloatArray = (_EDGES[:-1] + _EDGES[1:]) / 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """OpenVLA's bins; without options, as they are fixed."""
+
+    __pydantic_config__ = STRICT
+
+    @property
+    def num_codes(self) -> int:
+        """256, of which two decode alike."""
+        return len(_EDGES)
+
+    @classmethod
+    def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
+        """The codec; the chunks don't matter.
+
+        Raises:
+            TokenizeError: An option was given; there are none.
+        """
+        checked_chunks(chunks)
+        return cls.from_dict(options)
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, object]) -> Self:
+        """Build from what `to_dict` gave.
+
+        Raises:
+            TokenizeError: The state is not empty.
+        """
+        return from_plain(cls, state, "openvla_bins")
+
+    def to_dict(self) -> dict[str, object]:
+        """Nothing: the scheme's name says all."""
+        return to_plain(self)
+
+    def encode(self, chunks: FloatArray) -> CodeArray:
+        """Encode normalized chunks, clipping to -1 to 1.
+
+        Args:
+            chunks: [N, H, D].
+
+        Returns:
+            Codes, [N, H * D], step by step, 0 to 255.
+
+        Raises:
+            TokenizeError: The chunks are not [N, H, D], or hold a value that is not finite.
+        """
+        values = checked_chunks(chunks)
+        return bin_index(values, _EDGES).reshape(len(values), values.shape[1] * values.shape[2])
+
+    def decode(self, codes: CodeArray, horizon: int, dims: int) -> FloatArray:
+        """Decode codes to the centres of their intervals, -0.99608 to 0.99608.
+
+        Args:
+            codes: [N, H * D].
+            horizon: H.
+            dims: D.
+
+        Returns:
+            [N, H, D].
+
+        Raises:
+            TokenizeError: The codes have another shape, or one is not 0 to 255.
+        """
+        return _CENTRES[np.minimum(checked_codes(codes, self.num_codes, horizon, dims), len(_CENTRES) - 1)]
+
+    def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
+        """True where `encode` clips, in the shape of the chunks."""
+        return outside(chunks, -1.0, 1.0)
+
+    def half_bin(self) -> float:
+        """Half of 2/255, in normalized units."""
+        return 1.0 / 255.0
