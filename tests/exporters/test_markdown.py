@@ -1,0 +1,28 @@
+"""Text of strangers stays text."""
+
+import pytest
+
+from vladata.exporters._markdown import code, escape, table
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("put the cube into the bin.", "put the cube into the bin."),
+        ("<script>alert(1)</script>", r"\<script\>alert\(1\)\</script\>"),
+        ("a | b", r"a \| b"),
+        ("[x](http://evil)", r"\[x\]\(http\://evil\)"),
+        ("www.evil.example", r"www\.evil.example"),
+        ("# title\n- list", r"\# title \- list"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("&lt;b&gt;", r"\&lt;b\&gt;"),
+        ("`code`", r"\`code\`"),
+    ],
+)
+def test_markup_in_a_text_is_shown_as_it_is(text: str, shown: str) -> None:
+    assert escape(text) == shown
+
+
+def test_code_and_cells_can_not_be_left() -> None:
+    assert code("a`b|c") == "`a·b·c`"
+    assert table(["x"], [[escape("a|b")]]).splitlines()[2] == r"| a\|b |"

@@ -1,0 +1,238 @@
+"""What lies beside the shards: tokenizers, statistics, card and manifest."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..actions.statistics import openpi_layout, openvla_layout
+from ..documents import canonical_json
+from ..text import clip, printable
+from ..tokenizers._base import BaseTokenizer
+from ..vocabulary import VocabularyKind, write_extended
+from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
+from ._plan import Split, count_splits, digest, sum_refused, total_counts
+from ._work import Job, Written, package_versions
+
+__all__ = ["FORMAT_VERSION", "Finished", "write_rest"]
+
+FORMAT_VERSION = 1
+MAX_NOTES = 50
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """An export whose shards are written."""
+
+    job: Job
+    written: Written
+    base: BaseTokenizer | None
+    dataset_digest: str
+
+    @cached_property
+    def content_digest(self) -> str:
+        """SHA-256 over the shards, hex."""
+        return digest([[line.file, line.sha256] for line in self.written.lines])
+
+    @cached_property
+    def splits(self) -> dict[str, Split]:
+        """Those that have rows, by name."""
+        sizes = {line.file: line.size for line in self.written.lines}
+        return count_splits(self.written.shards, sizes, self.job.options.splits)
+
+    @cached_property
+    def clipped(self) -> dict[str, int]:
+        """Clipped values by dimension."""
+        names = self.job.tokenizer.names
+        return {n: sum(line.num_clipped[d] for line in self.written.lines) for d, n in enumerate(names)}
+
+    @property
+    def num_targets(self) -> int:
+        """Targets that are not padded."""
+        return sum(line.num_targets for line in self.written.lines)
+
+    @cached_property
+    def tasks(self) -> dict[str, tuple[int, int]]:
+        """Rows and episodes by task, most rows first."""
+        total: dict[str, tuple[int, int]] = {}
+        for g in self.job.prepared.gathered:
+            for task, count in g.tasks.items():
+                rows, episodes = total.get(task, (0, 0))
+                total[task] = (rows + count, episodes + 1)
+        return dict(sorted(total.items(), key=lambda item: (-item[1][0], item[0])))
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know, one line each, safe for a terminal."""
+        return tuple(clip(printable(n), 300) for n in (*self._about_numbers(), *self._about_images(), *self._told()))
+
+    def _about_numbers(self) -> list[str]:
+        prepared, notes = self.job.prepared, []
+        for name, count in self.clipped.items():
+            if count:
+                share = count / max(1, self.num_targets)
+                notes.append(f"{name}: {count:,} of {self.num_targets:,} values ({share:.2%}) are clipped when encoded")
+        for name, is_floored in zip(self.job.tokenizer.names, self.job.tokenizer.normalization.floored, strict=True):
+            if is_floored:
+                notes.append(f"{name}: nearly constant; its range was widened to the floor of the normalization")
+        digests = [s.entry.content_digest for s in prepared.sources]
+        again = len(digests) - len(set(digests))
+        if again:
+            notes.append(f"episodes with the content of another one: {again:,}; equal content is in one split")
+        unnamed = self.tasks.get("", (0, 0))[0]
+        if unnamed:
+            notes.append(f"rows without a task instruction: {unnamed:,}")
+        if prepared.empty:
+            notes.append(f"episodes without a row: {len(prepared.empty):,}, the first: {prepared.empty[0]}")
+        counts = total_counts(prepared.gathered)
+        if counts.num_ended_at_invalid or counts.num_ended_at_cut:
+            ended = counts.num_ended_at_invalid + counts.num_ended_at_cut
+            notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
+        if self.job.tokenizer.vocabulary is not None:
+            notes += self.job.tokenizer.vocabulary.facts
+        return notes
+
+    def _about_images(self) -> list[str]:
+        notes = []
+        options = self.job.options
+        for camera in self.job.prepared.layout.cameras:
+            uses = [g.cameras[camera.name] for g in self.job.prepared.gathered if camera.name in g.cameras]
+            rendered = sorted({use.codec for use in uses if use.is_rendered})
+            if rendered:
+                how = f"resized to {options.image_size[0]}x{options.image_size[1]} and " if options.image_size else ""
+                notes.append(
+                    f"{camera.name}: transcoded, frames in {', '.join(rendered)} were decoded, {how}"
+                    f"encoded as JPEG of quality {options.jpeg_quality}"
+                )
+            if camera.color_order == "bgr" and any(not use.is_rendered for use in uses):
+                notes.append(f"{camera.name}: red and blue are swapped in the stored frames, which were passed through")
+        return notes
+
+    def _told(self) -> list[str]:
+        """What the sources said, each text once."""
+        total: dict[str, int] = {}
+        for g in self.job.prepared.gathered:
+            for note in g.notes:
+                total[note] = total.get(note, 0) + 1
+        ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+        told = [f"source, episodes: {count:,}: {note}" for note, count in ranked[:MAX_NOTES]]
+        return told + ([f"source: {len(ranked) - MAX_NOTES:,} further notes"] if len(ranked) > MAX_NOTES else [])
+
+
+def write_rest(folder: ExportFolder, finished: Finished) -> None:
+    """Write everything but the shards; with the manifest, the last, the export is whole."""
+    from ._card import make_card
+
+    files = {**_tokenizer_files(folder, finished), **_statistics_files(finished)}
+    files[README] = make_card(finished).encode()
+    for name, data in files.items():
+        write_bytes(folder.path / name, data)
+    lines: list[dict[str, object]] = [dataclasses.asdict(line) for line in finished.written.lines]
+    for name in files:
+        size, sha256 = hash_with_beats(folder.path / name)
+        lines.append({"file": name, "size": size, "sha256": sha256})
+    folder.finish(_manifest(finished, sorted(lines, key=lambda line: str(line["file"]))))
+
+
+def _tokenizer_files(folder: ExportFolder, finished: Finished) -> dict[str, bytes]:
+    """The action tokenizer, and the language model's tokenizer where it got new tokens."""
+    spare = folder.work / "tokenizers"
+    shutil.rmtree(spare, ignore_errors=True)
+    tokenizer, base = finished.job.tokenizer, finished.base
+    paths = tokenizer.save(spare / TOKENIZER)
+    vocabulary = tokenizer.vocabulary
+    if base is not None and vocabulary is not None and vocabulary.kind is VocabularyKind.ADDED:
+        source = finished.job.options.base_tokenizer
+        paths += write_extended(
+            base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
+        )
+    return {path.relative_to(spare).as_posix(): path.read_bytes() for path in paths}
+
+
+def _statistics_files(finished: Finished) -> dict[str, bytes]:
+    """Statistics in the layouts of openpi and OpenVLA."""
+    prepared, tokenizer = finished.job.prepared, finished.job.tokenizer
+    first = next(iter(finished.job.options.splits))
+    openvla = openvla_layout(
+        prepared.layout.embodiment.name,
+        prepared.action,
+        tokenizer.normalization.mask,
+        proprioception=prepared.state,
+        num_episodes=finished.splits[first].episodes,
+    )
+    contents = {"norm_stats.json": openpi_layout(prepared.action, prepared.state), "dataset_statistics.json": openvla}
+    return {name: (json.dumps(content, indent=1) + "\n").encode() for name, content in contents.items()}
+
+
+def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
+    job, prepared = finished.job, finished.job.prepared
+    head: dict[str, object] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "content_digest": finished.content_digest,
+        "dataset_digest": finished.dataset_digest,
+        "embodiment": {
+            "name": prepared.layout.embodiment.name,
+            "version": prepared.layout.embodiment.version,
+            "digest": prepared.layout.embodiment.digest,
+        },
+        "options": job.options.to_dict(),
+        "columns": {
+            "action": list(job.tokenizer.names),
+            "state": list(prepared.layout.state_names),
+            "cameras": [c.name for c in prepared.layout.cameras],
+        },
+        "tokenizer_digest": job.tokenizer.digest,
+        "prompt": None if job.prompts is None else {"template": job.options.prompt, "end": list(job.prompts.end)},
+        "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
+        "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
+        "refused": sum_refused(prepared.gathered),
+        "left_out": dict(prepared.left_out),
+        "chunks": dataclasses.asdict(total_counts(prepared.gathered)),
+        "num_targets": finished.num_targets,
+        "clipped": finished.clipped,
+        "notes": list(finished.notes),
+        "versions": package_versions(),
+        "rendered": dict(finished.written.rendered),
+    }
+    lists = {"files": files, "episodes": _lineage(finished)}
+    # One line for each file and episode: to be compared by people as well.
+    parts = [f'"{k}":{canonical_json(v)}' for k, v in head.items()]
+    parts += [f'"{k}":[\n' + ",\n".join(map(canonical_json, v)) + "\n]" for k, v in lists.items()]
+    return ("{" + ",\n".join(parts) + "}\n").encode("utf-8", "replace")
+
+
+def _lineage(finished: Finished) -> list[dict[str, object]]:
+    """From source files over episodes to shards."""
+    prepared = finished.job.prepared
+    shards: dict[int, list[str]] = {}
+    for shard in finished.written.shards:
+        for index in dict.fromkeys(p.episode_index for p in shard.pieces):
+            shards.setdefault(index, []).append(shard.file)
+    rows: list[dict[str, object]] = []
+    for index, (source, g) in enumerate(zip(prepared.sources, prepared.gathered, strict=True)):
+        entry = source.entry
+        rows.append(
+            {
+                "episode_index": index,
+                "episode_id": entry.episode_id,
+                "recording_id": entry.recording_id,
+                "content_digest": entry.content_digest,
+                "source": entry.source,
+                "place": printable(entry.place),
+                "source_files": [_safe(f) for f in g.source_files],
+                "episode_sha256": entry.sha256,
+                "edits": [e.number for e in source.edits],
+                "split": prepared.splits[index],
+                "rows": g.num_rows,
+                "refused": dict(sorted(g.refused.items())),
+                "shards": shards.get(index, []),
+            }
+        )
+    return rows
+
+
+def _safe(file: Mapping[str, object]) -> dict[str, object]:
+    return {k: printable(v) if isinstance(v, str) else v for k, v in file.items()}

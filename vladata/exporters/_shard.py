@@ -1,0 +1,256 @@
+"""Write one shard: rows of some episodes, with codes and ids, as one Parquet file that is whole or absent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..action_tokenizer import ActionTokenizer
+from ..episode import Episode
+from ..errors import ExportError
+from ..store.reader import FileFrames
+from ..store.writer import replace_file
+from ..workers import beat
+from ._folder import hash_with_beats
+from ._frames import FrameRange, Part, RenderedFrames, image_chunks
+from ._gather import EpisodeSource, stream_of
+from ._parquet import ShardWriter, image_array, list_array, matrix_array
+from ._plan import PlannedShard
+from ._rows import EpisodeRows, Layout, rows_of
+from ._schema import IMAGES, image_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Prompts", "ShardFacts", "ShardUnit", "is_as_noted", "write_shard"]
+
+GROUP_BYTES = 32_000_000
+"""A row group has fewer rows than asked for where its images are larger together."""
+IGNORED = -100
+"""Label of ids that carry no loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """What stands around the action in the ids of a language model."""
+
+    ids: Mapping[str, tuple[int, ...]]
+    """Ids before the action, by task."""
+    end: tuple[int, ...]
+    """Ids after the action: the end of the text; empty where the tokenizer names none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardUnit:
+    """Everything that one shard needs."""
+
+    out: Path
+    shard: PlannedShard
+    schema: bytes
+    """The Arrow schema, serialized."""
+    layout: Layout
+    tokenizer: ActionTokenizer
+    sources: Mapping[int, EpisodeSource]
+    """By episode index."""
+    parts: Mapping[int, tuple[Part, ...]]
+    """Frames that were encoded anew, by episode index."""
+    parts_folder: Path
+    prompts: Prompts | None
+    row_group_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFacts:
+    """What a shard holds."""
+
+    num_rows: int
+    num_bytes: int
+    sha256: str
+    num_targets: int
+    """Targets that are not padded."""
+    num_clipped: tuple[int, ...]
+    """Of them, those outside of what can be coded, by dimension."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Loaded:
+    """Rows of one episode of a shard, and where its frames come from."""
+
+    index: int
+    episode: Episode
+    rows: EpisodeRows
+    codes: NDArray[np.int64]
+    frames: Mapping[str, FrameRange]
+    positions: Mapping[str, NDArray[np.integer]]
+    """By camera, where each row's frame lies in `frames`, [R]."""
+
+
+def write_shard(unit: ShardUnit) -> ShardFacts:
+    """Write a shard; runs in a worker.
+
+    Raises:
+        ExportError: An episode is not as it was when the export was planned.
+        EpisodeFormatError: An episode or a frame is damaged.
+        OSError: The disk is full, or can't be written.
+    """
+    import pyarrow as pa
+
+    path = unit.out / unit.shard.file
+    schema = pa.ipc.read_schema(pa.py_buffer(unit.schema))
+    tally = _Tally(len(unit.layout.representation.dimensions))
+    with replace_file(path) as temporary, ShardWriter(temporary, schema, image_columns(unit.layout)) as writer:
+        for group in _row_groups(unit, tally):
+            writer.write(_columns(unit, group))
+            beat()
+        written = writer.close()
+    return ShardFacts(
+        num_rows=unit.shard.num_rows,
+        num_bytes=written.size,
+        sha256=written.sha256,
+        num_targets=tally.num_targets,
+        num_clipped=tuple(int(n) for n in tally.num_clipped),
+    )
+
+
+def is_as_noted(path_and_sha256: tuple[Path, str]) -> bool:
+    """Whether a shard is there and has a SHA-256; runs in a worker."""
+    path, sha256 = path_and_sha256
+    return path.is_file() and hash_with_beats(path)[1] == sha256
+
+
+class _Tally:
+    """Counts what is clipped."""
+
+    def __init__(self, dims: int) -> None:
+        self.num_targets = 0
+        self.num_clipped = np.zeros(dims, dtype=np.int64)
+
+    def add(self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_]) -> None:
+        self.num_targets += int((~is_pad).sum())
+        self.num_clipped += tokenizer.count_clipped(chunks, is_pad)
+
+
+_Group = list[tuple[_Loaded, int, int]]
+"""Rows of episodes, half-open, that make up a row group."""
+
+
+def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
+    group: _Group = []
+    num_rows, num_bytes = 0, 0
+    for piece in unit.shard.pieces:
+        loaded = _load(unit, piece.episode_index)
+        if piece.stop > len(loaded.rows):
+            raise ExportError(
+                f"{unit.sources[piece.episode_index].entry.place} has {len(loaded.rows)} rows, {piece.stop} were "
+                "planned; the dataset changed during the export, run it again"
+            )
+        own = slice(piece.start, piece.stop)
+        tally.add(unit.tokenizer, loaded.rows.chunks[own], loaded.rows.is_pad[own])
+        sizes = _image_bytes(loaded)
+        start = piece.start
+        for row in range(piece.start, piece.stop):
+            size = int(sizes[row])
+            if num_rows and (num_rows == unit.row_group_rows or num_bytes + size > GROUP_BYTES):
+                if row > start:
+                    group.append((loaded, start, row))
+                yield group
+                group, start, num_rows, num_bytes = [], row, 0, 0
+            num_rows, num_bytes = num_rows + 1, num_bytes + size
+        group.append((loaded, start, piece.stop))
+    if group:
+        yield group
+
+
+def _load(unit: ShardUnit, index: int) -> _Loaded:
+    episode = unit.sources[index].read()
+    rows = rows_of(episode, unit.layout)
+    frames: dict[str, FrameRange] = {}
+    positions: dict[str, NDArray[np.integer]] = {}
+    for camera, shown in rows.frames.items():
+        parts = [p for p in unit.parts.get(index, ()) if p.camera == camera]
+        if parts:
+            rendered = RenderedFrames(unit.parts_folder, parts)
+            frames[camera], positions[camera] = rendered, rendered.position(shown)
+        else:
+            frames[camera], positions[camera] = _stored(episode, camera), shown
+    return _Loaded(
+        index=index,
+        episode=episode,
+        rows=rows,
+        codes=unit.tokenizer.encode_represented(rows.chunks),
+        frames=frames,
+        positions=positions,
+    )
+
+
+def _stored(episode: Episode, camera: str) -> FrameRange:
+    frames = stream_of(episode, camera).frames
+    assert isinstance(frames, FileFrames)  # the reader of episode files gives no others
+    return frames
+
+
+def _image_bytes(loaded: _Loaded) -> NDArray[np.int64]:
+    total = np.zeros(len(loaded.rows), dtype=np.int64)
+    for camera, frames in loaded.frames.items():
+        total += frames.sizes[loaded.positions[camera]]
+    return total
+
+
+def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.ChunkedArray]":
+    import pyarrow as pa
+
+    def numbers(name: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(e.rows, name)[a:b] for e, a, b in group])
+
+    def texts(values: Iterator[str] | Sequence[str]) -> "pa.Array":
+        return pa.array(list(values), type=pa.string())
+
+    counts = [b - a for _, a, b in group]
+    codes = np.concatenate([e.codes[a:b] for e, a, b in group]).astype(np.int32)
+    tasks = [t for e, a, b in group for t in e.rows.tasks[a:b]]
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        "episode_index": pa.array(np.repeat(np.array([e.index for e, _, _ in group], dtype=np.int64), counts)),
+        "episode_id": texts(e.episode.episode_id for e, a, b in group for _ in range(a, b)),
+        "step_index": pa.array(numbers("step")),
+        "timestamp": pa.array(numbers("timestamp")),
+        "task": texts(tasks),
+        "subtask": texts(t for e, a, b in group for t in e.rows.subtasks[a:b]),
+        "action": matrix_array(numbers("action")),
+        "action_chunk": matrix_array(numbers("chunks").astype(np.float32)),
+        "action_is_pad": matrix_array(numbers("is_pad")),
+        "action_codes": list_array(codes),
+    }
+    if unit.layout.state:
+        columns["observation.state"] = matrix_array(numbers("state"))
+    for camera in unit.layout.cameras:
+        columns[IMAGES + camera.name] = _images(group, camera.name)
+    if unit.prompts is not None:
+        columns |= _token_ids(unit.prompts, unit.tokenizer, codes, tasks)
+    return columns
+
+
+def _images(group: _Group, camera: str) -> "pa.ChunkedArray":
+    import pyarrow as pa
+
+    chunks = [c for e, a, b in group for c in image_chunks(e.frames[camera], e.positions[camera][a:b])]
+    kind = image_array(b"", np.zeros(1, dtype=np.int64)).type
+    return pa.chunked_array(chunks, type=kind)
+
+
+def _token_ids(
+    prompts: Prompts, tokenizer: ActionTokenizer, codes: NDArray[np.int32], tasks: Sequence[str]
+) -> "dict[str, pa.Array]":
+    rows = tokenizer.to_ids(codes)
+    actions = [np.asarray(rows[i], dtype=np.int32) for i in range(len(rows))]
+    end = np.array(prompts.end, dtype=np.int32)
+    before = [np.array(prompts.ids[t], dtype=np.int32) for t in tasks]
+    return {
+        "action_token_ids": list_array(actions),
+        "input_ids": list_array([np.concatenate([p, a, end]) for p, a in zip(before, actions, strict=True)]),
+        "labels": list_array(
+            [np.concatenate([np.full_like(p, IGNORED), a, end]) for p, a in zip(before, actions, strict=True)]
+        ),
+    }

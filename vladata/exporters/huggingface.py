@@ -1,0 +1,140 @@
+"""Export episodes as a Hugging Face dataset with action tokens: Parquet shards that `datasets` and pyarrow read.
+
+Four stages, each a list of pure units for the workers: look at every episode, encode frames anew where that was asked
+for, write shards, then card, tokenizer, statistics and at last the manifest. Equal datasets and options give equal
+bytes, whatever the number of workers; a killed export goes on where it was. What is written: docs/export.md.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..documents import canonical_json
+from ..errors import ExportError
+from ..store.dataset import Dataset
+from ..tokenizers._base import BaseTokenizer
+from ._files import Finished, write_rest
+from ._folder import ORIGIN, claim, write_bytes
+from ._options import ExportOptions
+from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
+from ._prepare import Progress, build_prompts, build_tokenizer, prepare
+from ._verify import VerifyResult, verify
+from ._work import Job, cut_all, write_shards
+
+__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "verify"]
+
+
+def _quiet(done: int, total: int, name: str) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What an export wrote."""
+
+    splits: Mapping[str, Split]
+    """Those that have rows, by name."""
+    refused: Mapping[str, int]
+    """Steps that are no rows, by reason."""
+    clipped: Mapping[str, int]
+    """Values outside of what codes can stand for, by dimension; only dimensions that have some."""
+    notes: tuple[str, ...]
+    """What a user should know, one line each; the card says them too."""
+    content_digest: str
+    """SHA-256 over the shards: another one means other rows."""
+    tokenizer_digest: str
+    kept: int
+    """Shards that an earlier run had written."""
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress: Progress = _quiet) -> Plan:
+    """Say what an export would write, and write nothing.
+
+    Args:
+        dataset: The episodes.
+        options: As for `export`.
+        workers: Processes; 0 reads in this one.
+        progress: Called with how many are done, of how many, and what is being done.
+
+    Raises:
+        ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
+    """
+    prepared = prepare(dataset, options, workers, progress)
+    build_tokenizer(prepared, options, _read_base(options))
+    gathered = prepared.gathered
+    sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
+    shards = cut_all(prepared, options, sizes)
+    guessed = {
+        s.file: sum(sizes[p.episode_index] * (p.stop - p.start) // gathered[p.episode_index].num_rows for p in s.pieces)
+        for s in shards
+    }
+    return Plan(
+        splits=count_splits(shards, guessed, options.splits),
+        files=tuple(s.file for s in shards),
+        steps=sum(g.counts.num_steps for g in gathered),
+        refused=sum_refused(gathered),
+        left_out=prepared.left_out,
+        empty=prepared.empty,
+    )
+
+
+def export(
+    dataset: Dataset, out: Path, options: ExportOptions, *, workers: int = 1, progress: Progress = _quiet
+) -> ExportResult:
+    """Write an export; run again after an interruption, it does only what is missing.
+
+    Args:
+        dataset: The episodes.
+        out: Folder: new, empty, or an export that is replaced.
+        options: What and how.
+        workers: Processes; 0 does everything in this one.
+        progress: Called with how many are done, of how many, and what is being done.
+
+    Raises:
+        ExportError: The dataset can't be exported so, the folder holds something else, or a unit failed.
+        SchemaError: The representation can't be made of these actions.
+        TokenizeError: An option of the codec is out of range, or codes don't fit into the vocabulary.
+        PluginNotFoundError: There is no codec of that name.
+        OSError: The disk is full, or can't be written.
+    """
+    if _is_inside(out, dataset.path) or _is_inside(dataset.path, out):
+        raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
+    with claim(out) as folder:
+        prepared = prepare(dataset, options, workers, progress)
+        base = _read_base(options)
+        job = Job(
+            prepared=prepared,
+            options=options,
+            tokenizer=build_tokenizer(prepared, options, base),
+            prompts=None if base is None else build_prompts(prepared, options, base),
+            workers=workers,
+            progress=progress,
+        )
+        written = write_shards(job, folder)
+        origin = {"dataset": os.path.relpath(dataset.path.resolve(), out.resolve())}
+        write_bytes(out / ORIGIN, (canonical_json(origin) + "\n").encode())
+        finished = Finished(job=job, written=written, base=base, dataset_digest=dataset.digest)
+        write_rest(folder, finished)
+    return ExportResult(
+        splits=finished.splits,
+        refused=sum_refused(prepared.gathered),
+        clipped={name: count for name, count in finished.clipped.items() if count},
+        notes=finished.notes,
+        content_digest=finished.content_digest,
+        tokenizer_digest=job.tokenizer.digest,
+        kept=written.kept,
+    )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _read_base(options: ExportOptions) -> BaseTokenizer | None:
+    folder = options.base_tokenizer
+    return None if folder is None else BaseTokenizer.read(folder, folder.resolve().name)
