@@ -1,5 +1,52 @@
-"""Entry."""
+"""`vladata`: recordings of robots become training data."""
+
+from typing import Annotated
 
 import typer
 
-app = typer.Typer()
+from . import edit, schema, tokenizer
+from ._console import ErrorsToExitCodes, stop_on_terminate
+from .doctor import doctor
+from .export import export
+from .ingest import ingest
+from .inspect import inspect
+from .ls import ls
+from .show import show
+from .validate import validate
+from .verify import verify
+
+app = typer.Typer(
+    name="vladata",
+    cls=ErrorsToExitCodes,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 good · 1 failed · 2 usage · 3 finished with loss · 4 violation · 130 interrupted.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from vladata import __version__
+
+        typer.echo(f"vladata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Turn robot demonstrations into checked, action-tokenized training data for VLA models."""
+    del version
+    stop_on_terminate()
+
+
+for command in (ingest, validate, export, verify, inspect, ls, show, doctor):
+    app.command()(command)
+app.add_typer(edit.app, name="edit")
+app.add_typer(schema.app, name="schema")
+app.add_typer(tokenizer.app, name="tokenizer")

@@ -37,7 +37,7 @@ def digest_of(document: BaseModel) -> str:
 
 
 def read_yaml(path: Path) -> object:
-    """Read a YAML file of at most 1 MB, without aliases, at most 50 levels deep.
+    """Read a YAML file of at most 1 MB, without aliases or keys that come twice, at most 50 levels deep.
 
     Raises:
         SchemaError: The file breaks a limit or is not YAML; with the line.
@@ -57,22 +57,46 @@ def read_yaml(path: Path) -> object:
                 depth -= 1
             if depth > MAX_DEPTH:
                 raise SchemaError(f"{path.name}: nested deeper than {MAX_DEPTH} levels")
+        _refuse_double_keys(yaml.compose(data, Loader=yaml.CSafeLoader), path.name)
         return yaml.load(data, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise SchemaError(f"{path.name}: line {line}: {printable(error.problem or 'not YAML')}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except SchemaError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes, dates or numbers that can't be
         raise SchemaError(f"{path.name}: not YAML: {clip(printable(str(error)), 200)}") from error
 
 
+def _refuse_double_keys(root: yaml.Node | None, name: str) -> None:
+    """YAML readers let the last of two equal keys win without a word."""
+    open_nodes = [root]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, yaml.SequenceNode):
+            open_nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        line = key.start_mark.line + 1
+                        raise SchemaError(f"{name}: line {line}: {printable(key.value)} comes twice in one place")
+                    seen.add(key.value)
+                open_nodes.append(value)
+
+
 def parse(model: type[_D], value: object, where: str) -> _D:
-    """Build a document from plain values.
+    """Build a document from plain values, as YAML and JSON have them; text is no number, a number is no flag.
 
     Raises:
         SchemaError: With the place, the key path, what was found and what must be; further errors are counted.
     """
     try:
-        return model.model_validate(value)
+        # By way of JSON, for there strict types still let a list be a tuple and a name be an enum's member.
+        return model.model_validate_json(json.dumps(value, default=_refuse_type), strict=True)
+    except TypeError as error:
+        raise SchemaError(f"{where}: {printable(str(error))}") from error
     except ValidationError as error:
         errors = error.errors(include_url=False)
         first = errors[0]
@@ -83,3 +107,7 @@ def parse(model: type[_D], value: object, where: str) -> _D:
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason[:1].lower() + reason[1:]
         raise SchemaError(f"{where}: {printable(path)}: {printable(reason)}{shown}{more}") from error
+
+
+def _refuse_type(value: object) -> object:
+    raise TypeError(f"{value!s} is a {type(value).__name__}; text must stand in quotes")

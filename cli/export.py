@@ -1,0 +1,131 @@
+"""`vladata export`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ._console import LOSSY, USAGE, default_workers, fail, human_bytes, note, out, out_json, progress, table
+
+if TYPE_CHECKING:
+    from vladata.exporters.huggingface import ExportResult, Plan
+
+
+CLIPPED = "are clipped when encoded"
+SHOWN_CLIPPED = 3
+DEFAULT_SPLITS = {"train": 0.9, "validation": 0.1}
+
+
+def export(
+    dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder of the export.")],
+    tokenizer: Annotated[str, typer.Option(help="openvla_bins, rt1_bins or uniform_bins.")] = "openvla_bins",
+    bins: Annotated[int | None, typer.Option(help="Number of codes (uniform_bins).")] = None,
+    horizon: Annotated[int, typer.Option(help="Actions per chunk.")] = 1,
+    representation: Annotated[
+        Literal["recorded", "absolute", "delta", "chunk_relative"], typer.Option(help="What chunks hold.")
+    ] = "recorded",
+    normalization: Annotated[
+        Literal["quantile", "min_max", "mean_std", "none"], typer.Option(help="quantile: q01 to q99.")
+    ] = "quantile",
+    chunk_end: Annotated[Literal["pad", "drop"], typer.Option(help="At an episode's end.")] = "pad",
+    image_size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize; default: pass through.")] = None,
+    resize: Annotated[Literal["letterbox", "stretch"], typer.Option(help="How images get to the size.")] = "letterbox",
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=SHARE", help="Default: train=0.9, validation=0.1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    base_tokenizer: Annotated[Path | None, typer.Option(help="Folder with a tokenizer.json; adds LM ids.")] = None,
+    vocabulary: Annotated[Literal["added", "tail", "text"], typer.Option(help="How codes become LM ids.")] = "added",
+    outcome: Annotated[list[str] | None, typer.Option(help="Only episodes of this outcome.")] = None,
+    shard_mb: Annotated[int, typer.Option(min=1, help="Target size of a shard.")] = 500,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = default_workers(),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write an action-tokenized Hugging Face dataset.
+
+    Example: vladata export dataset -o shards --tokenizer openvla_bins --horizon 8
+    """
+    from vladata.exporters.huggingface import ExportOptions
+    from vladata.exporters.huggingface import export as run
+    from vladata.exporters.huggingface import plan as make_plan
+    from vladata.pipeline import dataset_of
+
+    options = ExportOptions(
+        tokenizer=tokenizer,
+        codec_options={} if bins is None else {"num_codes": bins},
+        horizon=horizon,
+        representation=representation,
+        normalization=normalization,
+        chunk_end=chunk_end,
+        image_size=_size(image_size),
+        resize=resize,
+        seed=seed,
+        shard_bytes=shard_mb * 1_000_000,
+        base_tokenizer=base_tokenizer,
+        vocabulary=vocabulary,
+        outcomes=tuple(outcome) if outcome else None,
+        splits=_splits(split) if split else DEFAULT_SPLITS,
+    )
+    opened = dataset_of(dataset)
+    if dry_run:
+        _print_plan(make_plan(opened, options), as_json)
+        return
+    with progress("export", "units") as show:
+        result = run(opened, output, options, workers=workers, progress=show)
+    if as_json:
+        out_json(result.to_dict())
+    else:
+        _print(result, output)
+    if result.refused:
+        raise typer.Exit(LOSSY)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, sign, width = text.lower().partition("x")
+    if not (height.isdecimal() and (not sign or width.isdecimal())):
+        fail(f"--image-size is {text!r}; it must be HEIGHTxWIDTH, for instance 224x224", USAGE)
+    return int(height), int(width) if sign else int(height)
+
+
+def _splits(pairs: list[str]) -> dict[str, float]:
+    shares = {}
+    for pair in pairs:
+        name, _, share = pair.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            fail(f"--split {pair!r}; it must be NAME=SHARE, for instance train=0.9", USAGE)
+    return shares
+
+
+def _print_plan(plan: "Plan", as_json: bool) -> None:
+    if as_json:
+        out_json(plan.to_dict())
+        return
+    for line in plan.lines():
+        out(line)
+    out("nothing was written")
+
+
+def _print(result: "ExportResult", output: Path) -> None:
+    rows = [
+        [n, f"{s.episodes:,}", f"{s.rows:,}", str(s.shards), human_bytes(s.bytes)] for n, s in result.splits.items()
+    ]
+    for line in table(rows, ["split", "episodes", "rows", "shards", "size"], frozenset({1, 2, 3, 4})):
+        out(line)
+    for reason, count in result.refused.items():
+        note(f"refused   {count:,} steps: {reason}")
+    # What sources said at ingest stands on the card; so do the dimensions that the lines of one kind end with.
+    said = [text for text in result.notes if not text.startswith("source, ")]
+    clipped = [text for text in said if text.endswith(CLIPPED)]
+    for text in [t for t in said if t not in clipped] + clipped[:SHOWN_CLIPPED]:
+        note(f"note      {text}")
+    if len(clipped) > SHOWN_CLIPPED:
+        note(
+            f"note      {len(clipped) - SHOWN_CLIPPED} more dimensions with values that are clipped; README.md has all"
+        )
+    out(f"{output}: action tokenizer {result.tokenizer_digest[:12]} · content {result.content_digest[:12]}")

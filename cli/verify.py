@@ -1,0 +1,48 @@
+"""`vladata verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._console import VIOLATION, default_workers, human_bytes, note, out, out_json, progress
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A dataset or an export.")],
+    dataset: Annotated[
+        Path | None, typer.Option(help="The dataset that an export was made from; default: where it was.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = default_workers(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Re-read everything: a dataset against its digests, an export row by row against the episodes.
+
+    Example: vladata verify dataset
+    """
+    from vladata.pipeline import is_export, verify_export
+    from vladata.pipeline import verify as verify_dataset
+    from vladata.store.dataset import Dataset
+
+    with progress("verify", "files") as show:
+        if is_export(folder):
+            result = verify_export(folder, dataset, num_workers=workers, progress=show)
+        else:
+            result = verify_dataset(Dataset.open(folder), num_workers=workers, progress=show)
+    if as_json:
+        out_json(
+            {
+                "files": result.num_files,
+                "bytes": result.num_bytes,
+                "rows": result.num_rows,
+                "problems": list(result.problems),
+            }
+        )
+    else:
+        for problem in result.problems:
+            note(problem)
+        rows = f" · {result.num_rows:,} rows" if result.num_rows else ""
+        verdict = f"{len(result.problems)} problems" if result.problems else "all as it was written"
+        out(f"{folder}: {result.num_files} files{rows} · {human_bytes(result.num_bytes)} · {verdict}")
+    if result.problems:
+        raise typer.Exit(VIOLATION)

@@ -1,0 +1,341 @@
+"""Recordings become episodes: find them, read, synchronize and commit each in its own process."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+from . import plugins, workers
+from .documents import canonical_json
+from .embodiment import Embodiment
+from .errors import DatasetError, SchemaError, SourceError, VladataError
+from .gate import check_hdf5
+from .labels import Labels, labelled
+from .mapping import Mapping
+from .recording import Recording
+from .sources import Place, Request, Source
+from .store.catalog import Entry, entry_of
+from .store.dataset import hash_file
+from .store.dataset_writer import episode_file
+from .store.layout import FORMAT_VERSION
+from .store.reader import read_episode
+from .store.writer import EpisodeDraft, write_episode
+from .sync.align import Synchronized, synchronize
+from .sync.split import split_backward
+
+__all__ = ["Committed", "Found", "IngestUnit", "Rejected", "discover", "ingest_unit", "source_module"]
+
+MAX_DEPTH = 8
+"""Folders are searched this deep for recordings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """An input that was not taken in."""
+
+    input: str
+    """Name of the file or folder."""
+    place: str
+    """Which demonstration in it; empty for all of it."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A recording that a source reads, with its demonstrations."""
+
+    path: Path
+    source: str
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What lies under one argument of ingest."""
+
+    found: tuple[Found, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+    ignored: tuple[str, ...] = ()
+    """Files that are no recordings, by name."""
+
+
+class Module(Source, Protocol):
+    """A source module."""
+
+    __name__: str
+
+
+def source_module(name: str) -> Module:
+    """Load a source plugin.
+
+    Raises:
+        PluginNotFoundError: There is none of that name.
+    """
+    return cast(Module, plugins.load("sources", name))
+
+
+def detect(path: Path) -> str | None:
+    """Name of the source that reads a file or folder, by its content; None where none does."""
+    return next((n for n in plugins.names("sources") if source_module(n).can_read(path)), None)
+
+
+def discover(path: Path, *, is_named: bool = True) -> Discovery:
+    """Find recordings in a file or folder; runs in a worker, for it parses foreign files.
+
+    Args:
+        path: Where to look.
+        is_named: The user named this very path: a file that is no recording is an error, not something to ignore.
+
+    Raises:
+        SourceError: There is no such path.
+    """
+    if not path.exists() and is_named:
+        raise SourceError(f"{path}: no such file or folder")
+    found: list[Found] = []
+    rejected: list[Rejected] = []
+    ignored: list[str] = []
+    for candidate in _candidates(path, 0):
+        workers.beat()
+        try:
+            source = detect(candidate) or _by_suffix(candidate)
+            if source is not None:
+                places = tuple(source_module(source).places(candidate))
+                found.append(Found(path=candidate, source=source, places=places))
+            elif candidate.is_dir() or (candidate == path and is_named):
+                raise SourceError(f"{candidate.name}: {_what_is(candidate)}; {_readable()}")
+            else:
+                ignored.append(candidate.relative_to(path).as_posix() if candidate != path else path.name)
+        except (VladataError, OSError) as error:
+            rejected.append(Rejected(input=candidate.name or str(path), place="", reason=str(error)))
+    return Discovery(found=tuple(found), rejected=tuple(rejected), ignored=tuple(ignored))
+
+
+def discover_all(sources: Sequence[Path], num_workers: int) -> Discovery:
+    """Find all recordings, each argument in a worker of its own; a recording that is named twice comes once.
+
+    A file in a folder that crashes, hangs or grows a worker costs itself: the rest of the folder is looked at again.
+    """
+    found: dict[Path, Found] = {}
+    rejected: list[Rejected] = []
+    ignored: list[str] = []
+    for part in _discover_each(sources, num_workers, is_named=True):
+        for item in part.found:
+            found.setdefault(item.path.resolve(), item)
+        rejected += part.rejected
+        ignored += part.ignored
+    rejected.sort(key=lambda r: (r.input, r.place))
+    return Discovery(found=tuple(found.values()), rejected=tuple(rejected), ignored=tuple(ignored))
+
+
+def _discover_each(paths: Sequence[Path], num_workers: int, *, is_named: bool) -> list[Discovery]:
+    parts: dict[int, list[Discovery]] = {}
+    look = functools.partial(discover, is_named=is_named)
+    for outcome in workers.run(look, list(paths), workers=num_workers):
+        if isinstance(outcome, workers.Failed):
+            parts[outcome.index] = _discover_rest(paths[outcome.index], outcome, num_workers)
+        else:
+            parts[outcome.index] = [outcome.result]
+    return [part for index in sorted(parts) for part in parts[index]]
+
+
+def _discover_rest(path: Path, failed: workers.Failed, num_workers: int) -> list[Discovery]:
+    """What is left of a path whose worker failed: of a folder, all that does not fail again."""
+    itself = Discovery(rejected=(Rejected(input=path.name or str(path), place="", reason=failed.reason),))
+    if failed.kind == "error" or not path.is_dir():
+        return [itself]
+    children = _visible(path)
+    parts = _discover_each(children, num_workers, is_named=False)
+    return parts if any(p.rejected for p in parts) else [itself]
+
+
+def _candidates(path: Path, depth: int) -> Iterator[Path]:
+    """Folders that are recordings or can't be searched, and all files, in sorted order."""
+    try:
+        children = None if not path.is_dir() or detect(path) is not None else _visible(path)
+    except OSError:
+        children = None
+    if children is None or (not children and depth == 0) or depth > MAX_DEPTH:
+        yield path
+        return
+    for child in children:
+        yield from _candidates(child, depth + 1)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [c for c in sorted(folder.iterdir()) if not c.name.startswith(".")]
+
+
+def _by_suffix(path: Path) -> str | None:
+    """A file with a format's suffix and other content is damaged: its source says how."""
+    if path.is_dir():
+        return None
+    return next((n for n in plugins.names("sources") if path.name.endswith(source_module(n).SUFFIXES)), None)
+
+
+def _what_is(path: Path) -> str:
+    if path.is_dir():
+        return f"is nested deeper than {MAX_DEPTH} folders" if _visible(path) else "holds no recording"
+    if not path.is_file():
+        return "not a file"
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        check_hdf5(path)
+        return "an HDF5 file of no layout that is known here"
+    return "not a recording" if head else "empty"
+
+
+def _readable() -> str:
+    return f"recordings of {', '.join(plugins.names('sources'))} can be read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestUnit:
+    """One demonstration to take in."""
+
+    path: Path
+    source: str
+    place: Place
+    embodiment: Embodiment
+    mapping: Mapping
+    labels: Labels
+    folder: Path
+    """The dataset."""
+    recordings: frozenset[str]
+    """Ids of the recordings that the dataset has already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """An episode that is in the dataset."""
+
+    entry: Entry
+    is_new: bool
+    """False where it was there before."""
+    is_lossy: bool = False
+    notes: tuple[str, ...] = ()
+    skew_ms: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    """p50, p95 and largest age of each stream's samples at the steps."""
+
+
+def ingest_unit(unit: IngestUnit) -> list[Committed]:
+    """Read, synchronize and commit one demonstration; runs in a worker.
+
+    Raises:
+        SourceError: The recording can't be read. Also SyncError, GateError, EpisodeFormatError, OSError.
+    """
+    module = source_module(unit.source)
+    request = Request(embodiment=unit.embodiment, mapping=unit.mapping)
+    done = []
+    for recording in module.read(unit.path, unit.place, request):
+        splits = unit.mapping.on_backward_time == "split"
+        parts = split_backward(recording) if splits else [recording]
+        done += [_commit(part, unit) for part in parts]
+    return done
+
+
+def _commit(recording: Recording, unit: IngestUnit) -> Committed:
+    given = unit.labels.of(recording.place) or unit.labels.of(unit.place.name)
+    synchronized = synchronize(recording, unit.embodiment, unit.mapping)
+    episode_id = _episode_id(recording, unit, synchronized, given)
+    name = episode_file(episode_id)
+    path = unit.folder / name
+    if not path.exists():
+        if recording.recording_id in unit.recordings:
+            raise DatasetError(
+                f"{recording.place}: already in the dataset with another schema, mapping or labels; "
+                "correct it with vladata edit, or ingest into a new dataset"
+            )
+        write_episode(path, _draft(recording, unit, synchronized, episode_id, given))
+        is_new = True
+    else:
+        is_new = False
+    size, sha256 = hash_file(path)
+    episode = read_episode(path, is_trusted=True)
+    return Committed(
+        entry=entry_of(episode, file=name, num_bytes=size, sha256=sha256),
+        is_new=is_new,
+        is_lossy=recording.is_lossy,
+        notes=recording.notes,
+        skew_ms=_skew(synchronized),
+    )
+
+
+def _skew(synchronized: Synchronized) -> dict[str, tuple[float, float, float]]:
+    import numpy as np
+
+    steps, result = synchronized.steps, {}
+    for name, age in steps.age_ns.items():
+        counted = age[steps.valid[name]] / 1e6
+        if len(counted):
+            p50, p95 = np.percentile(counted, [50, 95])
+            result[name] = (float(p50), float(p95), float(counted.max()))
+    return result
+
+
+def _episode_id(recording: Recording, unit: IngestUnit, synchronized: Synchronized, given: dict[str, str]) -> str:
+    parts = (
+        f"episode {FORMAT_VERSION}",
+        recording.recording_id,
+        unit.embodiment.digest,
+        unit.mapping.digest,
+        canonical_json(synchronized.policy),
+        canonical_json(given),
+    )
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _draft(
+    recording: Recording, unit: IngestUnit, synchronized: Synchronized, episode_id: str, given: dict[str, str]
+) -> EpisodeDraft:
+    instructions, outcomes, extra = labelled(given, recording.instructions, recording.outcomes)
+    provenance = {
+        "source": recording.source,
+        "place": recording.place,
+        "files": [dataclasses.asdict(f) for f in recording.files],
+        "mapping": unit.mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "mapping_digest": unit.mapping.digest,
+        "sync": {"policy": synchronized.policy, "counts": synchronized.counts},
+        "notes": list(recording.notes),
+        "labels_given": given,
+    }
+    return EpisodeDraft(
+        episode_id=episode_id,
+        recording_id=recording.recording_id,
+        embodiment=unit.embodiment,
+        streams=recording.streams,
+        steps=synchronized.steps,
+        instructions=instructions,
+        outcomes=outcomes,
+        metadata={**recording.metadata, **extra},
+        provenance=provenance,
+    )
+
+
+def mapping_for(
+    embodiment_name: str, source: str, default: Mapping | None, given: Mapping | None, path: Path
+) -> Mapping:
+    """The mapping for recordings of a source.
+
+    Raises:
+        SchemaError: The schema has none for this source and none was given; with the command that drafts one.
+    """
+    if given is not None:
+        if given.source != source:
+            raise SchemaError(f"{path.name} is a {source} recording; the mapping is for {given.source}")
+        return given
+    if default is None:
+        raise SchemaError(
+            f"{embodiment_name} has no mapping for {source} recordings; draft one: "
+            f"vladata inspect {path} --schema {embodiment_name} --write-mapping mapping.yaml"
+        )
+    return default
+
+
+def unused_labels(labels: Labels, places: Sequence[str]) -> list[str]:
+    """Rows of a labels file that name no recording of this run."""
+    known = set(places)
+    return sorted(p for p in labels.by_place if p not in known and p.rpartition("#")[0] not in known)

@@ -1,0 +1,411 @@
+"""The whole way: ingest, validate, verify. Export joins in through its exporter. The only module that joins the others.
+
+Everything foreign is parsed in worker processes: a unit that crashes, hangs or grows costs itself.
+"""
+
+import dataclasses
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import workers
+from .checks import EpisodeFacts
+from .checks._runner import run_checks, run_dataset_checks
+from .episode import Episode
+from .errors import DatasetError, SchemaError, VladataError
+from .finding import Finding, Report
+from .gate import inside
+from .ingest import Committed, IngestUnit, Rejected, discover, discover_all, ingest_unit, mapping_for, unused_labels
+from .labels import Labels
+from .mapping import Mapping, SchemaFile
+from .recording import FrameStream
+from .sources import Inspection
+from .store.catalog import Entry
+from .store.dataset import Dataset, hash_file
+from .store.dataset_writer import writing
+from .store.edits import Edit, apply_edits
+from .store.reader import read_episode, verify_episode
+from .sync.clock import summarize
+
+__all__ = ["IngestOptions", "IngestPlan", "IngestResult", "ingest", "inspect", "plan_ingest", "validate", "verify"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many are done, of how many, and the last one's name."""
+
+
+def _quiet(done: int, total: int, name: str) -> None:
+    """No progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestPlan:
+    """What an ingest would read."""
+
+    units: tuple[IngestUnit, ...]
+    rejected: tuple[Rejected, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestResult:
+    """What an ingest did."""
+
+    committed: tuple[Committed, ...]
+    """Episodes that are in the dataset now, in the order of the sources; new ones and those that were there."""
+    rejected: tuple[Rejected, ...]
+    ignored: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    """Damaged files that were found in the dataset folder."""
+
+    @property
+    def num_new(self) -> int:
+        """Episodes that were not there before."""
+        return sum(c.is_new for c in self.committed)
+
+    @property
+    def is_lossy(self) -> bool:
+        """True where something was rejected, damaged or only partly read."""
+        return bool(self.rejected or self.problems or any(c.is_lossy for c in self.committed))
+
+
+def _one(function: Callable[[Path], object], path: Path, num_workers: int) -> object:
+    """Run a function on one foreign path in a worker; its error is raised here."""
+    for outcome in workers.run(function, [path], workers=min(1, num_workers)):
+        if isinstance(outcome, workers.Failed):
+            raise VladataError(outcome.reason)
+        return outcome.result
+    raise VladataError(f"{path}: no answer")
+
+
+def _inspect(path: Path) -> Inspection:
+    from .errors import SourceError
+    from .ingest import detect, source_module
+
+    found = discover(path)
+    if not found.found:
+        reason = found.rejected[0].reason if found.rejected else f"{path}: holds no recording"
+        raise SourceError(reason)
+    first = found.found[0]
+    return source_module(detect(first.path) or first.source).inspect(first.path)
+
+
+def inspect(path: Path) -> Inspection:
+    """Describe the (first) recording under a path.
+
+    Raises:
+        VladataError: There is none, or it is damaged.
+    """
+    if not path.exists():
+        raise VladataError(f"{path}: no such file or folder")
+    result = _one(_inspect, path, 1)
+    assert isinstance(result, Inspection)
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestOptions:
+    """How recordings are read."""
+
+    schema: SchemaFile
+    """The embodiment and its default mappings."""
+    mapping: Mapping | None = None
+    """Goes before the schema's default."""
+    labels: Labels = field(default_factory=Labels)
+    """What the recordings lack."""
+
+
+def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *, num_workers: int = 1) -> IngestPlan:
+    """Find what there is to take in, without reading values.
+
+    Raises:
+        SchemaError: A recording has no mapping, or a row of the labels names no recording, or several.
+    """
+    seen = discover_all(sources, num_workers)
+    embodiment, labels = options.schema.embodiment, options.labels
+    units = []
+    for item in seen.found:
+        default = options.schema.mapping_for(item.source)
+        chosen = mapping_for(embodiment.name, item.source, default, options.mapping, item.path)
+        units += [
+            IngestUnit(
+                path=item.path,
+                source=item.source,
+                place=place,
+                embodiment=embodiment,
+                mapping=chosen,
+                labels=labels,
+                folder=folder,
+                recordings=frozenset(),
+            )
+            for place in item.places
+        ]
+    places = [u.place.name for u in units]
+    unused = unused_labels(labels, places)
+    if unused:
+        raise SchemaError(f"labels for {unused[0]!r} name no recording; there are {_some(places)}")
+    ambiguous = sorted(p for p in labels.by_place if places.count(p) > 1)
+    if ambiguous:
+        raise SchemaError(f"labels for {ambiguous[0]!r} fit {places.count(ambiguous[0])} recordings of that name")
+    return IngestPlan(units=tuple(units), rejected=seen.rejected, ignored=seen.ignored)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
+
+
+def ingest(
+    sources: Sequence[Path],
+    folder: Path,
+    options: IngestOptions,
+    *,
+    num_workers: int = 1,
+    progress: Progress = _quiet,
+) -> IngestResult:
+    """Take recordings into a dataset.
+
+    Run again, it does only what is missing. Nothing unfinished is left behind, also on Ctrl+C.
+
+    Args:
+        sources: Files or folders.
+        folder: The dataset; made where it does not exist.
+        options: Schema, mapping and labels.
+        num_workers: Processes; 0 reads in this one.
+        progress: Called after each demonstration.
+
+    Raises:
+        SchemaError: A recording has no mapping, or a row of the labels names no recording, or several.
+        DatasetError: The folder is no dataset, or is being written.
+    """
+    plan = plan_ingest(sources, folder, options, num_workers=num_workers)
+    committed: dict[int, list[Committed]] = {}
+    rejected = list(plan.rejected)
+    with writing(folder) as writer:
+        there = writer.entries
+        known = frozenset(e.recording_id for e in there.values())
+        units = [dataclasses.replace(u, recordings=known) for u in plan.units]
+        for done, outcome in enumerate(workers.run(ingest_unit, units, workers=num_workers), start=1):
+            unit = units[outcome.index]
+            if isinstance(outcome, workers.Failed):
+                if outcome.kind == "disk":
+                    # Not the recording's fault: the next ones would fail too.
+                    raise OSError(errno.ENOSPC, outcome.reason, str(folder))
+                rejected.append(Rejected(input=unit.path.name, place=unit.place.name, reason=outcome.reason))
+            else:
+                # Two inputs of equal name and content are one episode, whichever of them wrote it.
+                committed[outcome.index] = [
+                    dataclasses.replace(c, is_new=c.entry.episode_id not in there) for c in outcome.result
+                ]
+                for item in committed[outcome.index]:
+                    if item.is_new:
+                        there[item.entry.episode_id] = item.entry
+                        writer.committed(item.entry)
+            progress(done, len(units), unit.place.name)
+        rejected.sort(key=lambda r: (r.input, r.place))
+        writer.reject([{"input": r.input, "place": r.place, "reason": r.reason} for r in rejected])
+        problems = tuple(writer.problems)
+    return IngestResult(
+        committed=tuple(item for index in sorted(committed) for item in committed[index]),
+        rejected=tuple(rejected),
+        ignored=plan.ignored,
+        problems=problems,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EpisodeUnit:
+    """One committed episode to look at."""
+
+    folder: Path
+    entry: Entry
+    edits: tuple[Edit, ...] = ()
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+def _validate_unit(unit: _EpisodeUnit) -> list[Finding]:
+    episode = apply_edits(read_episode(inside(unit.folder, unit.entry.file)), unit.edits)
+    return run_checks(episode, select=unit.select or None, ignore=unit.ignore)
+
+
+def validate(
+    dataset: Dataset,
+    *,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    num_workers: int = 1,
+    progress: Progress = _quiet,
+) -> Report:
+    """Run the checks over all episodes, and those over the dataset.
+
+    An episode that can't be read, or whose checks crash the process, becomes a finding.
+
+    Raises:
+        PluginNotFoundError: `select` or `ignore` names a check that does not exist.
+    """
+    from .checks._runner import selected_names
+    from .finding import Severity
+
+    names = selected_names(select or None, ignore)
+    units = [
+        _EpisodeUnit(
+            folder=dataset.path,
+            entry=e,
+            edits=dataset.edits.of(e.recording_id),
+            select=tuple(select),
+            ignore=tuple(ignore),
+        )
+        for e in dataset.entries
+    ]
+    found: dict[int, list[Finding]] = {}
+    for done, outcome in enumerate(workers.run(_validate_unit, units, workers=num_workers), start=1):
+        entry = units[outcome.index].entry
+        if isinstance(outcome, workers.Failed):
+            crashed = Finding(
+                message=f"can't be checked: {outcome.reason}",
+                check="structure.readable",
+                severity=Severity.ERROR,
+                episode_id=entry.episode_id,
+                traceback=outcome.traceback,
+            )
+            found[outcome.index] = [crashed]
+        else:
+            found[outcome.index] = outcome.result
+        progress(done, len(units), entry.place)
+    facts = [_facts(e) for e in dataset.entries]
+    together = run_dataset_checks(facts, select=select or None, ignore=ignore)
+    return Report(
+        findings=(*(f for i in sorted(found) for f in found[i]), *together),
+        episodes={e.episode_id: e.content_digest for e in dataset.entries},
+        checks=tuple(names),
+    )
+
+
+def _facts(entry: Entry) -> EpisodeFacts:
+    return EpisodeFacts(
+        episode_id=entry.episode_id,
+        content_digest=entry.content_digest,
+        place=entry.place,
+        instruction=entry.instruction,
+        outcome=entry.outcome,
+        num_steps=entry.num_steps,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """What verification of a dataset saw."""
+
+    num_files: int
+    num_bytes: int
+    num_rows: int = 0
+    """Rows of an export."""
+    problems: tuple[str, ...] = ()
+
+
+def _verify_unit(unit: _EpisodeUnit) -> list[str]:
+    path = inside(unit.folder, unit.entry.file)
+    if not path.is_file():
+        return [f"{unit.entry.file}: missing"]
+    size, sha256 = hash_file(path)
+    if size != unit.entry.num_bytes:
+        return [f"{unit.entry.file}: {size:,} bytes; the manifest says {unit.entry.num_bytes:,}"]
+    problems = [f"{unit.entry.file}: SHA-256 differs from the manifest's"] if sha256 != unit.entry.sha256 else []
+    return problems + verify_episode(path)
+
+
+def verify(dataset: Dataset, *, num_workers: int = 1, progress: Progress = _quiet) -> VerifyResult:
+    """Re-read every file of a dataset and compare it with manifest and digests; edits don't matter."""
+    units = [_EpisodeUnit(folder=dataset.path, entry=e) for e in dataset.all_entries]
+    problems: dict[int, list[str]] = {}
+    for done, outcome in enumerate(workers.run(_verify_unit, units, workers=num_workers), start=1):
+        entry = units[outcome.index].entry
+        problems[outcome.index] = (
+            [f"{entry.file}: {outcome.reason}"] if isinstance(outcome, workers.Failed) else outcome.result
+        )
+        progress(done, len(units), entry.place)
+    listed = {e.file for e in dataset.all_entries}
+    stray = sorted(
+        p.relative_to(dataset.path).as_posix()
+        for p in dataset.path.glob("episodes/*/*.h5")
+        if p.relative_to(dataset.path).as_posix() not in listed
+    )
+    return VerifyResult(
+        num_files=len(units),
+        num_bytes=sum(e.num_bytes for e in dataset.all_entries),
+        problems=(*(p for i in sorted(problems) for p in problems[i]), *(f"{s}: not in the manifest" for s in stray)),
+    )
+
+
+def dataset_of(path: Path) -> Dataset:
+    """Open a dataset; an export or a recording is named as such.
+
+    Raises:
+        DatasetError: The folder is not a dataset.
+    """
+    try:
+        return Dataset.open(path)
+    except DatasetError as error:
+        if (path / "action_tokenizer").is_dir():
+            raise DatasetError(f"{path}: an export, not a dataset of episodes") from error
+        raise
+
+
+def is_export(folder: Path) -> bool:
+    """Tell an export from a dataset of episodes."""
+    return (folder / "action_tokenizer").is_dir()
+
+
+def verify_export(
+    folder: Path, dataset: Path | None = None, *, num_workers: int = 1, progress: Progress = _quiet
+) -> VerifyResult:
+    """Re-read every row of an export and compare it with the episodes.
+
+    Raises:
+        ExportError: The folder is no export, or its dataset is not found.
+    """
+    from .exporters import huggingface
+
+    result = huggingface.verify(folder, dataset, workers=num_workers, progress=progress)
+    return VerifyResult(
+        num_files=result.files, num_bytes=result.bytes, num_rows=result.rows, problems=tuple(result.problems)
+    )
+
+
+def describe(episode: Episode) -> dict[str, object]:
+    """What `vladata show` prints of an episode, as JSON values."""
+    streams = []
+    for name, stream in episode.streams.items():
+        summary = summarize(stream.time_ns)
+        is_camera = isinstance(stream, FrameStream)
+        valid = episode.steps.valid.get(name)
+        age = episode.steps.age_ns[name][valid] / 1e6 if valid is not None else ()
+        streams.append(
+            {
+                "name": name,
+                "kind": stream.codec if isinstance(stream, FrameStream) else f"{stream.values.shape[1]} numbers",
+                "clock": str(stream.clock),
+                "samples": len(stream.time_ns),
+                "rate_hz": round(summary.rate_hz, 2),
+                "age_p95_ms": round(float(np.percentile(age, 95)), 1) if len(age) else 0.0,
+                "invalid": 0 if valid is None else int((~valid).sum()),
+                "is_camera": is_camera,
+            }
+        )
+    return {
+        "episode_id": episode.episode_id,
+        "recording_id": episode.recording_id,
+        "content_digest": episode.content_digest,
+        "embodiment": episode.embodiment.name,
+        "source": episode.provenance.get("source", ""),
+        "place": episode.provenance.get("place", ""),
+        "steps": len(episode),
+        "duration_s": episode.duration_s,
+        "streams": streams,
+        "instructions": [dataclasses.asdict(i) for i in episode.instructions],
+        "outcomes": [dataclasses.asdict(o) for o in episode.outcomes],
+        "metadata": dict(episode.metadata),
+        "notes": episode.provenance.get("notes", []),
+    }
