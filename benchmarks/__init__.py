@@ -1,0 +1,1 @@
+"""Speed, memory and growth, each beside its peer or its physical limit: `python -m benchmarks`."""

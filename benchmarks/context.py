@@ -1,0 +1,61 @@
+"""What the benchmarks share: the folder they work in, and recordings and datasets made once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from vladata.mapping import load_schema
+from vladata.pipeline import IngestOptions, ingest
+from vladata.store.dataset import Dataset
+
+from .workload import SCHEMA, write_recording
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of the benchmarks."""
+
+    folder: Path
+    """Temporary, on a real disk."""
+    rounds: int
+    is_quick: bool
+    """Smaller inputs, to see that everything works; the numbers say little."""
+
+    @property
+    def duration_s(self) -> float:
+        """Of the recordings."""
+        return 6.0 if self.is_quick else 30.0
+
+    @cached_property
+    def ingest_options(self) -> IngestOptions:
+        """The workload's schema with its mapping."""
+        return IngestOptions(schema=load_schema(SCHEMA))
+
+    @cached_property
+    def recording(self) -> Path:
+        """The first recording."""
+        return self._recording(0)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Three episodes."""
+        return self._dataset("dataset", [self._recording(k) for k in range(3)])
+
+    @cached_property
+    def small_dataset(self) -> Dataset:
+        """One episode."""
+        return self._dataset("small_dataset", [self.recording])
+
+    def _recording(self, number: int) -> Path:
+        path = self.folder / f"recording_{number}.mcap"
+        if not path.exists():
+            write_recording(path, seed=10 * number + 1, duration_s=self.duration_s)
+        return path
+
+    def _dataset(self, name: str, recordings: list[Path]) -> Dataset:
+        result = ingest(recordings, self.folder / name, self.ingest_options, num_workers=1)
+        if result.is_lossy:
+            raise RuntimeError(f"the workload was not taken in whole: {result.rejected or result.problems}")
+        return Dataset.open(self.folder / name)
