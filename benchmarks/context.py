@@ -12,6 +12,9 @@ from .workload import SCHEMA, write_recording
 
 __all__ = ["Context"]
 
+NUM_EPISODES = 5
+"""About a gigabyte, as 20 episodes of 8 seconds would be."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -40,8 +43,8 @@ class Context:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Three episodes."""
-        return self._dataset("dataset", [self._recording(k) for k in range(3)])
+        """Some episodes."""
+        return self._dataset("dataset", [self._recording(k) for k in range(NUM_EPISODES)])
 
     @cached_property
     def small_dataset(self) -> Dataset:

@@ -132,9 +132,21 @@ def table(rows: list[list[str]], head: list[str], right: frozenset[int] = frozen
 
 
 def stop_on_terminate() -> None:
-    """Treat SIGTERM like Ctrl+C, so that batch systems leave nothing behind either."""
+    """Treat SIGTERM like Ctrl+C, so that batch systems leave nothing behind either, and lose neither.
+
+    Python can only print, not raise, what comes up inside a finalizer or a weak reference's callback; an interruption
+    that ends there is sent again.
+    """
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
+    def again(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            sys.__unraisablehook__(unraisable)
+
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGALRM, interrupt)
+    sys.unraisablehook = again

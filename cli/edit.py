@@ -21,13 +21,17 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; 
 
 
 def _author(author: str) -> str:
-    return author or getpass.getuser()
+    try:
+        return author or getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
 
 
 def _append(dataset: "Dataset", edit: Mapping[str, object], author: str, what: str, dry_run: bool) -> None:
     from vladata.text import printable
 
     if dry_run:
+        dataset.edits.preview(edit, _author(author))
         out(f"would {printable(what)}; nothing was written")
         return
     made = dataset.edits.append(dict(edit), _author(author))

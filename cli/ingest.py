@@ -17,7 +17,7 @@ SHOWN = 100
 
 
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Recordings, or folders of them.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Recordings, or folders of them.")],
     schema: Annotated[str, typer.Option("--schema", "-s", help="Embodiment schema: a name or the path of a .yaml.")],
     dataset: Annotated[Path, typer.Option("--output", "-o", metavar="DATASET", help="Dataset folder; made if new.")],
     mapping: Annotated[Path | None, typer.Option(help="Mapping file; goes before the schema's default.")] = None,

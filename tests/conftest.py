@@ -68,7 +68,8 @@ def cli() -> Iterator[Callable[..., Completed]]:
 
     (point,) = entry_points(group="console_scripts", name="vladata")
     app = point.load()
-    before = signal.getsignal(signal.SIGTERM)
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGALRM)}
+    hook = sys.unraisablehook
 
     def run(*arguments: object, **options: Any) -> Completed:
         words = [*map(str, arguments)]
@@ -78,7 +79,9 @@ def cli() -> Iterator[Callable[..., Completed]]:
         return Completed(words, result.exit_code, result.stdout, result.stderr)
 
     yield run
-    signal.signal(signal.SIGTERM, before)
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 Change = Callable[[str, Any, int], Sequence[tuple[str, Any, int]]]

@@ -263,6 +263,12 @@ def test_plain_script_needs_no_main_guard(tmp_path: Path) -> None:
     assert errors == ""
 
 
+def test_what_a_library_prints_about_a_file_stays_off_the_terminal(tmp_path: Path) -> None:
+    with script(tmp_path, "chatter", [7]) as process:
+        out, errors = process.communicate(timeout=30)
+    assert (out, errors) == ("begin\nDone(index=0, result=7)\n", "")
+
+
 def started(paths: list[Path]) -> list[int]:
     assert wait_until(lambda: sum(p.exists() and p.read_text() != "" for p in paths) == 2, 30)
     return [int(p.read_text()) for p in paths if p.exists()]

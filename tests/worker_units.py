@@ -140,5 +140,11 @@ def leak(unit: int) -> int:
     return len(_LEAKED)
 
 
+def chatter(unit: int) -> int:
+    os.write(1, b"to standard output")
+    os.write(2, b"libpng error: \x1b[31mhostile")
+    return unit
+
+
 def variable(name: str) -> str | None:
     return os.environ.get(name)

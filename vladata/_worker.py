@@ -117,7 +117,7 @@ def begin(cells: "Array[c_double]", setup: Setup) -> None:
     signal.signal(signal.SIGTERM, _on_terminate)
     _end_with_parent()
     os.environ.clear()
-    os.environ.update(setup.environment | _ENVIRONMENT)
+    os.environ.update({**setup.environment, **_ENVIRONMENT})
     for name in setup.preload:
         with suppress(ImportError):
             import_module(name)
@@ -131,6 +131,7 @@ def begin(cells: "Array[c_double]", setup: Setup) -> None:
         sys.modules["pyarrow"].set_io_thread_count(1)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
+    _silence()
     _limit(setup.memory_bytes)
     _here.cells = cells
     cells[0] = 1.0
@@ -141,6 +142,14 @@ def _on_terminate(*_: object) -> None:
         os._exit(128 + signal.SIGTERM)
     _here.is_in_unit = False
     raise _Stopped
+
+
+def _silence() -> None:
+    """Keep what C libraries print about a damaged file off the caller's terminal; outcomes say what matters."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def _end_with_parent() -> None:

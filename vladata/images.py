@@ -194,11 +194,16 @@ def decode_depth(data: bytes | memoryview) -> NDArray[np.uint16]:
             f"depth is a {info.codec} of {info.channels} channels and {info.bit_depth} bits; "
             "must be a grey png of 8 or 16 bits"
         )
-    return _decode(data, info, _cv2().IMREAD_UNCHANGED).astype(np.uint16, copy=False)
+    depth = _decode(data, info, _cv2().IMREAD_UNCHANGED)
+    if depth.ndim != 2:  # a grey png may declare one value as transparent
+        raise ImageError(f"depth decodes to {list(depth.shape)}; must be [H, W]")
+    return depth.astype(np.uint16, copy=False)
 
 
 def _decode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8]:
     cv2 = _cv2()
+    if info.codec == "png":
+        _check_chunks(data)
     try:
         image: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -209,6 +214,19 @@ def _decode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np
         found = f"{image.shape[0]}x{image.shape[1]}"
         raise ImageError(f"{info.codec} decodes to {found} pixels; its header says {info.height}x{info.width}")
     return image
+
+
+def _check_chunks(data: bytes | memoryview) -> None:
+    """Refuse a PNG whose chunks do not fit into it: OpenCV allocates what a chunk declares, up to 2 GB."""
+    place, size = len(_PNG), len(data)
+    while place + 12 <= size:
+        length = int.from_bytes(data[place : place + 4])
+        if length > size - place - 12:
+            raise ImageError(f"png chunk at {place} has {length:,} bytes; {size - place - 12:,} are left")
+        if data[place + 4 : place + 8] == b"IEND":
+            return
+        place += 12 + length
+    raise ImageError(f"png of {size:,} bytes has no end; it is truncated or damaged")
 
 
 def _translated(error: Exception, what: str) -> Exception:

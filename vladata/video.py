@@ -165,8 +165,8 @@ def open_video(path: Path, *, first_order: int = 0) -> Video:
         The video; close it, or use it in a `with` statement.
 
     Raises:
-        SourceError: Not a video, truncated, more or less than one video track, packets without or with equal
-            stamps, or a codec that is not read.
+        SourceError: Not a video, truncated, more or less than one video track, no packets, packets without or with
+            equal stamps, or a codec that is not read.
         GateError: The frames are larger than the limit.
         MissingExtraError: The package av is not installed.
         OSError: The file can't be opened.
@@ -180,6 +180,8 @@ def open_video(path: Path, *, first_order: int = 0) -> Video:
             codec = str(context.codec.canonical_name)
             height, width = _checked_size(context.height, context.width, codec, path.name)
             table = _packets(container, stream, file, path.name)
+            if not table.pts:
+                raise SourceError(f"{path.name}: the video track has no frames")
             if stream.frames and stream.frames != len(table.pts):
                 raise SourceError(
                     f"{path.name}: {len(table.pts)} packets; the container declares {stream.frames}: truncated?"
@@ -225,7 +227,10 @@ def _container(path: Path, container_format: str) -> Iterator["av.container.Inpu
     av = _av()
     try:
         with av.open(
-            f"file:{path.absolute()}", format=container_format, container_options={"protocol_whitelist": "file"}
+            f"file:{path.absolute()}",
+            format=container_format,
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
         ) as container:
             yield container
     except av.error.FFmpegError as error:
@@ -352,7 +357,8 @@ class FrameDecoder:
         self._context: VideoCodecContext | None = None
         self._pid = -1
         self._ready: deque[VideoFrame] = deque()
-        self._shown: VideoFrame | None = None
+        self._stamp: int | None = None  # of the last frame that came out
+        self._image: UInt8Array | None = None  # that frame, if it was asked for
         self._reset(0)
 
     @property
@@ -377,38 +383,50 @@ class FrameDecoder:
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of {self._stream.name}; there are {self.num_frames}")
         av = _av()
+        packet = int(self._order[index])
+        stamp = int(self._track.pts[packet])
         try:
-            frame = self._frame(index)
-            if (frame.height, frame.width) != (self._stream.height, self._stream.width):
-                raise ImageError(
-                    f"frame {index} of {self._stream.name} has {frame.height} x {frame.width} pixels; "
-                    f"must have {self._stream.height} x {self._stream.width}"
-                )
-            if frame.is_corrupt:
-                raise ImageError(f"frame {index} of {self._stream.name} is damaged")
-            return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            self._go_to(packet, stamp)
+            if self._image is not None and self._stamp == stamp:
+                return self._image.copy()
+            self._image = self._converted(self._frame(index, stamp), index)
+            return self._image.copy()
         except av.error.FFmpegError as error:
             self._context = None
             raise ImageError(f"frame {index} of {self._stream.name} can't be decoded: {_reason(error)}") from error
 
-    def _frame(self, index: int) -> "VideoFrame":
-        packet = int(self._order[index])
-        stamp = int(self._track.pts[packet])
+    def _go_to(self, packet: int, stamp: int) -> None:
+        """Make sure that feeding on reaches a frame, and no later than beginning anew would."""
         start = self._start_of(packet, stamp)
         if self._context is None or self._pid != os.getpid():
             self._open()
             self._reset(start)
-        elif self._shown is not None and self._shown.pts == stamp:
-            return self._shown
-        elif not self._goes_on_to(start, stamp):
+            return
+        is_shown = self._stamp == stamp and self._image is not None
+        is_ahead = self._stamp is None or stamp > self._stamp
+        if not is_shown and not (is_ahead and self._start <= start <= self._fed):
             self._context.flush_buffers()
             self._reset(start)
+
+    def _frame(self, index: int, stamp: int) -> "VideoFrame":
+        self._image = None
         while (frame := self._next_frame()) is not None:
-            self._shown = frame
+            self._stamp = frame.pts
             if frame.pts == stamp:
                 return frame
         self._context = None
         raise ImageError(f"frame {index} of {self._stream.name} does not come out of its packets")
+
+    def _converted(self, frame: "VideoFrame", index: int) -> UInt8Array:
+        """Red, green, blue; the frame itself is not kept: its converter could not be freed after a fork."""
+        if (frame.height, frame.width) != (self._stream.height, self._stream.width):
+            raise ImageError(
+                f"frame {index} of {self._stream.name} has {frame.height} x {frame.width} pixels; "
+                f"must have {self._stream.height} x {self._stream.width}"
+            )
+        if frame.is_corrupt:
+            raise ImageError(f"frame {index} of {self._stream.name} is damaged")
+        return np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
 
     def _start_of(self, packet: int, stamp: int) -> int:
         """The key frame to begin at: the last one that is neither decoded nor shown after the frame.
@@ -419,11 +437,6 @@ class FrameDecoder:
         while place > 0 and self._track.pts[self._keys[place]] > stamp:
             place -= 1
         return int(self._keys[place]) if place >= 0 else 0
-
-    def _goes_on_to(self, start: int, stamp: int) -> bool:
-        """Tell whether feeding on reaches a frame, and not later than beginning anew at `start` would."""
-        is_ahead = self._shown is None or (self._shown.pts is not None and stamp > self._shown.pts)
-        return is_ahead and self._start <= start <= self._fed
 
     def _open(self) -> None:
         av = _av()
@@ -440,7 +453,7 @@ class FrameDecoder:
         self._start = self._fed = start
         self._is_drained = False
         self._ready.clear()
-        self._shown = None
+        self._stamp = self._image = None
 
     def _next_frame(self) -> "VideoFrame | None":
         """The next frame in presentation order; None at the end."""

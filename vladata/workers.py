@@ -43,6 +43,8 @@ _GRACE_S = 3.0
 """How long a worker that was told to stop may tidy up."""
 _START_S, _IDLE_S = 120.0, 30.0
 """How long a pool may do nothing, before its first worker is ready and later, before it is built anew."""
+_STARTS = 3
+"""How many pools in a row may break before a worker is ready."""
 _ATTEMPTS = 10
 """How often a unit may meet a worker that ends before or after it, through no fault of the unit."""
 
@@ -86,6 +88,7 @@ class _Crew:
         self._tasks: dict[int, _Task] = {}
         self._again: deque[tuple[int, bytes, int]] = deque()
         self._finished: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+        self._failed_starts = 0
         self._open()
 
     def _open(self) -> None:
@@ -234,8 +237,9 @@ class _Crew:
 
     def _rebuild(self, results: list[Done[object] | Failed]) -> None:
         """Replace a pool that broke; only units whose process ended inside them are to blame."""
-        if not self._cells[0]:
-            raise VladataError("no worker process could be started; what they said is above")
+        self._failed_starts = 0 if self._cells[0] else self._failed_starts + 1
+        if self._failed_starts >= _STARTS:
+            raise VladataError(f"no worker process could be started, {_STARTS} times; what they said is above")
         verdicts = [(task, self._crash_of(task)) for task in self._tasks.values()]
         self.stop()
         for task, verdict in verdicts:

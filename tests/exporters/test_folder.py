@@ -1,5 +1,6 @@
 """The folder of an export: whole or resumable, equal bytes, and never somebody else's."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from vladata.errors import ExportError
+from vladata.exporters._parquet import _HashingFile
 from vladata.exporters.huggingface import ExportOptions, export
 from vladata.store.dataset import Dataset
 
@@ -64,6 +66,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from vladata.exporters import _parquet, _work
+from vladata.exporters._parquet import _HashingFile
 from vladata.exporters.huggingface import ExportOptions, export
 from vladata.store.dataset import Dataset
 
@@ -205,3 +208,21 @@ def test_a_full_disk_is_said_before_anything_is_written(
     with pytest.raises(OSError, match="the disk has 4,096 left"):
         export(dataset, tmp_path / "out", ExportOptions(), workers=0)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_shard(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = _HashingFile.write
+
+    def write(self: _HashingFile, data: Any) -> int:
+        if self.size > 60_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, data)
+
+    monkeypatch.setattr(_HashingFile, "write", write)
+    with pytest.raises(ExportError, match=r"train-00000-of-00001\.parquet: disk full"):
+        export(dataset, tmp_path / "out", ExportOptions(), workers=0)
+    assert sorted(p.name for p in (tmp_path / "out/data/executor").iterdir()) == ["validation-00000-of-00001.parquet"]
+    monkeypatch.undo()
+    assert export(dataset, tmp_path / "out", ExportOptions(), workers=0).kept == 1

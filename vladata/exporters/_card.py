@@ -208,7 +208,7 @@ def _actions(finished: Finished) -> str:
     first = next(iter(finished.splits))
     options = finished.job.options
     return (
-        f"## Actions\n\nA chunk has {tokenizer.horizon} targets; where it runs over the end of its episode it is "
+        f"## Actions\n\nTargets per chunk: {tokenizer.horizon}; where a chunk runs over the end of its episode it is "
         f"{'padded and marked in `action_is_pad`' if options.chunk_end == 'pad' else 'left out'}. Normalization "
         f"{code(str(normalization.mode))} with statistics of the {statistics.count:,} targets of split {code(first)}; "
         f"codec {code(tokenizer.scheme)} with {tokenizer.codec.num_codes} codes. Values are in the dimension's unit; "

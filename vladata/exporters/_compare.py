@@ -234,6 +234,9 @@ class _Run:
         chunks = _numbers(self.table, "action_chunk", (horizon, dims)).astype(np.float64)
         codes = _numbers(self.table, "action_codes", (horizon * dims,)).astype(np.int64)
         self.problems.compare("action_codes", self.first, codes, tokenizer.encode_represented(chunks))
+        outside = (codes < 0) | (codes >= tokenizer.codec.num_codes)
+        if outside.any():
+            return  # what is no code differs from encoding again; it can't be decoded
         error = np.abs(tokenizer.decode_represented(codes) - chunks)
         normalized = tokenizer.normalization.apply(chunks)
         is_clipped = tokenizer.normalization.is_clipped(chunks) | tokenizer.codec.is_clipped(normalized)

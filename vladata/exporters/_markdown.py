@@ -9,14 +9,16 @@ __all__ = ["code", "escape", "table"]
 
 MAX_TEXT = 300
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+|~&!@:$=^-])")
-_LINK = re.compile(r"(?i)\bwww\.")
+_MARKUP = re.compile(r"([\\`*\[\]<>|~&$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_LINK = re.compile(r"(?i)\b(www)(?=\.)|(?<=[a-z])(:)(?=//)")
+_START = re.compile(r"^([#+=-]|[0-9]+(?=[.)]))")
 
 
 def escape(text: str) -> str:
-    """Make any text plain Markdown of one line, at most 300 characters of it."""
-    plain = clip(printable(text), MAX_TEXT).strip()
-    return _LINK.sub(lambda m: m.group()[:-1] + "\\.", _MARKUP.sub(r"\\\1", plain))
+    """Make any text plain Markdown of one line, at most 300 characters of it; what can't be markup stays readable."""
+    plain = _MARKUP.sub(r"\\\1", clip(printable(text), MAX_TEXT).strip())
+    plain = _LINK.sub(lambda m: f"{m.group(1)}\\" if m.group(1) else "\\:", plain)
+    return _START.sub(lambda m: m.group() + "\\" if m.group()[0].isdigit() else "\\" + m.group(), plain)
 
 
 def code(text: str) -> str:

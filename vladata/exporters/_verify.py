@@ -87,7 +87,7 @@ def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress
     for index in sorted(compared):
         problems += compared[index].problems
     problems += _compare_coverage(manifest, compared, shards)
-    problems += _load_once(out, manifest, workers)
+    problems += _load_once(out, manifest)
     return VerifyResult(
         files=len(manifest.files),
         bytes=sum(_int(f.get("size")) for f in manifest.files),
@@ -259,12 +259,12 @@ class _LoadUnit:
     is_whole: bool
 
 
-def _load_once(out: Path, manifest: _Manifest, workers: int) -> list[str]:
+def _load_once(out: Path, manifest: _Manifest) -> list[str]:
     size = sum(_int(f.get("size")) for f in manifest.files)
     rows = {name: _int(split.get("rows")) for name, split in manifest.splits.items()}
     unit = _LoadUnit(out=out, rows=rows, is_whole=size <= WHOLE_BYTES)
-    outcomes = run(load_with_datasets, [unit], workers=min(1, workers), memory_bytes=LOADING_MEMORY, stall_s=STALL_S)
-    for outcome in outcomes:
+    # Always in a process of its own: it sets progress bars, an event loop and locks up that nobody here asked for.
+    for outcome in run(load_with_datasets, [unit], workers=1, memory_bytes=LOADING_MEMORY, stall_s=STALL_S):
         if isinstance(outcome, Failed):
             return [f"datasets.load_dataset: {outcome.reason}"]
         return outcome.result

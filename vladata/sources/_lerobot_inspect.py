@@ -12,6 +12,7 @@ from ..text import printable
 from ..units import Clock
 from ..video import open_video
 from . import Inspection, Place, StreamInfo
+from ._first_image import first_image
 from ._lerobot_meta import FeatureInfo, Meta, episode_index
 from ._lerobot_rows import Rows, row_times
 
@@ -38,7 +39,7 @@ def inspect_dataset(meta: Meta, found: Sequence[Place]) -> Inspection:
         name = meta.data_name(episode_index(place.name))
         with ExitStack() as stack:
             try:
-                rows = Rows(meta.file(name, place.name), name)
+                rows = Rows(meta.file(name), name)
                 stack.callback(rows.close)
                 clock, time_ns, notes = row_times(rows, meta.fps, place.name)
             except VladataError as error:
@@ -56,7 +57,7 @@ def inspect_dataset(meta: Meta, found: Sequence[Place]) -> Inspection:
             rate_hz=meta.fps,
             facts=(
                 ("codebase_version", meta.version),
-                ("robot_type", printable(meta.robot_type)),
+                ("robot_type", meta.robot_type),
                 ("tasks", str(len(meta.tasks))),
                 *((k, str(n)) for k, n in meta.totals.items()),
             ),
@@ -96,13 +97,11 @@ def _stream_info(meta: Meta, rows: Rows, place: Place, key: str, times: tuple[Cl
         if feature.dtype == "video" and key not in rows.columns:
             kind, codec = "video", feature.codec
             name = meta.video_name(episode_index(place.name), key)
-            with open_video(meta.file(name, place.name)) as video:
+            with open_video(meta.file(name)) as video:
                 codec, count, shape = video.codec, video.num_frames, (video.height, video.width, 3)
         elif feature.dtype == "image" or "binary" in rows.type_of(key):
             kind = "image"
-            from ..images import probe
-
-            image = probe(rows.images(key).read(0))
+            image = first_image(rows.images(key), key)
             codec, shape = image.codec, (image.height, image.width, image.channels)
         elif rows.texts(key) is not None:
             kind = "text"

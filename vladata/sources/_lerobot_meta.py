@@ -77,18 +77,18 @@ class Meta:
         # some writers put v3's `chunk_index` into v2's template
         return {"episode_chunk": chunk, "chunk_index": chunk, "episode_index": episode}
 
-    def file(self, name: str, what: str) -> Path:
+    def file(self, name: str) -> Path:
         """A file of the dataset that must be there.
 
         Raises:
-            SourceError: It is not there, or is a Git LFS pointer; beginning with `what`.
+            SourceError: It is not there, or is a Git LFS pointer.
             GateError: It leaves the folder.
         """
         path = inside(self.root, name)
         if not path.is_file():
-            raise SourceError(f"{what}: {name} is not there")
+            raise SourceError(f"{name} is not there")
         if is_lfs_pointer(path):
-            raise SourceError(f"{what}: {name} is a Git LFS pointer, not the file itself; fetch it: git lfs pull")
+            raise SourceError(f"{name} is a Git LFS pointer, not the file itself; fetch it: git lfs pull")
         return path
 
     def split_of(self, episode: int) -> str:
@@ -183,7 +183,7 @@ def _read_meta(root: Path, stamps: tuple[tuple[int, int, int], ...]) -> Meta:
         root=root,
         version=version,
         fps=float(fps),
-        robot_type=_text(info.get("robot_type")),
+        robot_type=clip(printable(_text(info.get("robot_type"))), 200),
         chunks_size=chunks_size,
         data_path=_text(info.get("data_path")) or _DATA_PATH,
         video_path=_text(info.get("video_path")) or _VIDEO_PATH,

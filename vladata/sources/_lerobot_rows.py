@@ -20,6 +20,7 @@ __all__ = ["ColumnFrames", "Rows", "row_times"]
 MAX_ROWS = 10_000_000
 MAX_BYTES = 2**31
 """Of the columns that are read, unpacked: an episode is read at once."""
+_BATCH = 1024
 
 
 class ColumnFrames:
@@ -44,7 +45,7 @@ class ColumnFrames:
 
     def read(self, index: int) -> memoryview:
         """The encoded bytes of one."""
-        return memoryview(self._column[index].as_buffer())
+        return memoryview(self._column[index].as_buffer()).cast("B")
 
 
 class Rows:
@@ -65,7 +66,7 @@ class Rows:
         import pyarrow.parquet as pq
 
         self._name = name
-        self._errors: tuple[type[Exception], ...] = (pa.ArrowException, OSError)
+        self._errors: tuple[type[Exception], ...] = (pa.ArrowException, OSError, UnicodeDecodeError)
         try:
             self._file = pq.ParquetFile(path, memory_map=False)
             self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
@@ -78,6 +79,7 @@ class Rows:
         if self.count > MAX_ROWS:
             raise GateError(f"{name}: {self.count:,} rows; must have at most {MAX_ROWS:,}")
         self._columns: dict[str, pa.Array] = {}
+        self._bytes = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -95,32 +97,28 @@ class Rows:
             GateError: The columns unpack to too much.
         """
         wanted = [c for c in self.columns if c in set(columns) and c not in self._columns]
-        size = self._unpacked_size(set(wanted))
-        if size > MAX_BYTES:
-            raise GateError(f"{self._name}: columns of {size:,} bytes; must have at most {MAX_BYTES:,}")
         try:
-            # one after another: a beat between them, and no threads of Arrow's
             for column in wanted:
-                workers.beat()
-                table = self._file.read(columns=[column], use_threads=False)
-                self._columns[column] = table.column(column).combine_chunks()
-                if len(self._columns[column]) != self.count:
-                    raise SourceError(
-                        f"{self._name}: {column} has {len(self._columns[column])} rows; the file declares {self.count}"
-                    )
+                self._columns[column] = self._read(column)
         except self._errors as error:
             raise SourceError(f"{self._name}: {_reason(error)}") from error
 
-    def _unpacked_size(self, columns: set[str]) -> int:
-        metadata = self._file.metadata
-        total = 0
-        for group in range(metadata.num_row_groups):
-            row_group = metadata.row_group(group)
-            for k in range(row_group.num_columns):
-                column = row_group.column(k)
-                if column.path_in_schema.partition(".")[0] in columns or column.path_in_schema in columns:
-                    total += max(0, column.total_uncompressed_size)
-        return total
+    def _read(self, column: str) -> "pa.Array":
+        # In batches, because sizes in the footer may lie, and because asking pyarrow for those of a damaged column
+        # ends the process.
+        import pyarrow as pa
+
+        batches = []
+        for batch in self._file.iter_batches(batch_size=_BATCH, columns=[column], use_threads=False):
+            workers.beat()
+            batches.append(batch.column(0))
+            self._bytes += batch.nbytes
+            if self._bytes > MAX_BYTES:
+                raise GateError(f"{self._name}: columns of more than {MAX_BYTES:,} bytes; must have at most that")
+        count = sum(len(b) for b in batches)
+        if count != self.count:
+            raise SourceError(f"{self._name}: {column} has {count} rows; the file declares {self.count}")
+        return pa.concat_arrays(batches)
 
     def numbers(self, column: str) -> tuple[NDArray[np.generic], list[int]]:
         """The values of a numeric column.

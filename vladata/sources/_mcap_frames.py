@@ -94,6 +94,7 @@ class ImagePlaces:
         """Begin empty."""
         self._places = array("q")
         self._num_bad = 0
+        self._problem = ""
         self.codec = ""
         """Of the first image that is one."""
         self.formats: list[str] = []
@@ -128,8 +129,9 @@ class ImagePlaces:
 
         try:
             info = probe(data)
-        except ImageError:
+        except ImageError as error:
             self._num_bad += 1
+            self._problem = self._problem or str(error)
             return
         if self.codec and info.codec != self.codec:
             raise CdrError(f"a {info.codec} image; the ones before are {self.codec}: a camera must keep to one codec")
@@ -156,7 +158,8 @@ class ImagePlaces:
         places = np.array(self._places, dtype=np.int64).reshape(-1, 3)[rows]
         if not self.codec:
             shown = clip(printable(", ".join(self.formats)), 100)
-            raise SourceError(f"{name}: none of {len(places)} images is a JPEG or PNG (format: {shown!r})")
+            reason = f"; the first: {printable(self._problem)}" if self._problem else ""
+            raise SourceError(f"{name}: none of {len(places)} images is a JPEG or PNG (format: {shown!r}){reason}")
         notes = _size_notes(name, self.sizes)
         if self._num_bad:
             notes.append(f"{name}: {self._num_bad} frames are not {self.codec} images; they are kept as recorded")

@@ -7,10 +7,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError, SourceError
-from ..images import ImageInfo, probe
+from ..errors import SourceError
+from ..images import ImageInfo
 from ..text import clip, printable
 from ._example import Feature, parse_example
+from ._first_image import first_image
 from ._tfds import FeatureInfo
 
 __all__ = ["EpisodeRecord", "ImageSpans"]
@@ -127,13 +128,7 @@ class EpisodeRecord:
         if info.kind not in {"image", "text"} or feature.kind not in {"bytes", ""}:
             raise SourceError(f"{self._where}: {path} is {_a(info)}; must be encoded images")
         frames = ImageSpans(self._record, feature.spans())
-        problem = "there are none"
-        for index in range(len(frames.sizes)):
-            try:
-                return frames, probe(frames.read(index))
-            except ImageError as error:
-                problem = problem if index else str(error)
-        raise SourceError(f"{self._where}: {path} has no readable image: {problem}")
+        return frames, first_image(frames, f"{self._where}: {path}")
 
     def count(self, path: str) -> int:
         """How many values a feature has.

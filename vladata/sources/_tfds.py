@@ -125,12 +125,12 @@ def open_dataset(path: Path) -> Dataset:
     names = [path.name] if path.is_file() else sorted(p.name for p in folder.iterdir() if ".tfrecord" in p.name)
     if len(names) > MAX_SHARDS:
         raise SourceError(f"{folder.name}: {len(names):,} shards; at most {MAX_SHARDS:,}")
-    name = str(info.get("name") or folder.parent.name)
+    name = _word(info.get("name") or folder.parent.name)
     shards = tuple(_shard(folder, n, name, declared) for n in names)
     return Dataset(
         folder=folder,
         name=name,
-        version=str(info.get("version") or folder.name),
+        version=_word(info.get("version") or folder.name),
         shards=shards,
         missing={} if path.is_file() else _missing(shards, declared),
     )
@@ -152,7 +152,7 @@ def _declared(info: Mapping[str, object]) -> dict[str, list[int]]:
     for split in splits if isinstance(splits, list) else []:
         lengths = split.get("shardLengths") if isinstance(split, dict) else None
         if isinstance(lengths, list) and all(str(n).isdecimal() for n in lengths):
-            found[str(split.get("name"))] = [int(str(n)) for n in lengths]
+            found[_word(split.get("name"))] = [int(str(n)) for n in lengths]
     return found
 
 
@@ -302,6 +302,11 @@ def _int(value: object) -> int:
     """A length; JSON of a protocol buffer writes them as texts; -1 where it varies."""
     text = str(value)
     return int(text) if text.isdecimal() and len(text) < 18 else -1
+
+
+def _word(value: object) -> str:
+    """A name out of a file, fit for messages and metadata."""
+    return clip(printable(str(value)), 200)
 
 
 def _shown(names: Mapping[str, object]) -> str:

@@ -76,7 +76,7 @@ def _span(file: BinaryIO, index: int, offset: int, file_size: int) -> RecordSpan
     length, stored = _LENGTH.unpack(head)
     found = masked_crc32c(head[:8])
     if found != stored:
-        problem = f"checksum of its length is {stored:#010x}; its bytes give {found:#010x}"
+        problem = f"CRC-32C of its length is {stored:#010x}; its bytes give {found:#010x}"
         if offset == 0 and head[:2] == b"\x1f\x8b":
             problem = "the file is compressed with gzip; unpack it first"
         return RecordSpan(index=index, offset=offset, size=0, problem=problem)
@@ -107,7 +107,7 @@ def read_record(file: BinaryIO, span: RecordSpan, name: str) -> bytes:
     (stored,) = _CHECKSUM.unpack(_read_exactly(file, start + span.size, _CHECKSUM.size, where))
     found = masked_crc32c(data)
     if found != stored:
-        raise SourceError(f"{where}: checksum of its data is {stored:#010x}; its bytes give {found:#010x}: damaged")
+        raise SourceError(f"{where}: CRC-32C of its data is {stored:#010x}; its bytes give {found:#010x}: damaged")
     return data
 
 

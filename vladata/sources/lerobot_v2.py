@@ -20,6 +20,7 @@ from ..text import clip, printable
 from ..units import Clock
 from ..video import Video, open_video
 from . import Inspection, Place, Request
+from ._first_image import first_image
 from ._join import hash_file, join_columns, recording_id
 from ._lerobot_inspect import inspect_dataset
 from ._lerobot_meta import Meta, codebase_version, episode_index, episode_name, read_meta
@@ -119,7 +120,7 @@ class _EpisodeReader:
         self._stack = stack
         self._where = episode_name(index)
         name = meta.data_name(index)
-        path = meta.file(name, self._where)
+        path = meta.file(name)
         self._require_videos()
         self._rows = Rows(path, name)
         stack.callback(self._rows.close)
@@ -144,7 +145,7 @@ class _EpisodeReader:
         for name, mapping in self._request.mapping.streams.items():
             feature = self._meta.features.get(mapping.source)
             if feature is not None and feature.dtype == "video" and self._request.embodiment.rule(name).required:
-                self._meta.file(self._meta.video_name(self._index, mapping.source), self._where)
+                self._meta.file(self._meta.video_name(self._index, mapping.source))
 
     def _times(self) -> tuple[Clock, Int64Array]:
         clock, time_ns, notes = row_times(self._rows, self._meta.fps, self._where)
@@ -224,10 +225,8 @@ class _EpisodeReader:
         if source not in self._rows.columns and source not in self._meta.features:
             shown = clip(printable(", ".join(self._meta.features)), 300)
             raise SourceError(f"{self._where}: no feature {printable(source)!r} for {name}; there are {shown}")
-        from ..images import probe
-
         frames = self._rows.images(source)
-        info = probe(frames.read(0))
+        info = first_image(frames, f"{self._where}: {source}")
         return FrameStream(
             name=name,
             clock=self._clock,
@@ -240,13 +239,13 @@ class _EpisodeReader:
 
     def _video(self, name: str, source: str) -> FrameStream:
         file_name = self._meta.video_name(self._index, source)
-        path = self._meta.file(file_name, self._where)
+        path = self._meta.file(file_name)
         video = self._stack.enter_context(open_video(path, first_order=self._bytes_before))
         self.files.append(file_name)
         self._bytes_before += video.size
         if video.num_frames != self._rows.count:
             raise SourceError(
-                f"{self._where}: {file_name} has {video.num_frames} frames; the parquet file has "
+                f"{file_name} has {video.num_frames} frames; the parquet file has "
                 f"{self._rows.count} rows: must be as many"
             )
         self._compare_video(name, source, video)

@@ -54,6 +54,10 @@ class DatasetWriter:
         os.write(self._journal, (canonical_json(dataclasses.asdict(entry)) + "\n").encode())
         os.fsync(self._journal)
 
+    def take_in_the_rest(self) -> None:
+        """After an interruption: episodes that workers have committed, but that nobody has noted yet."""
+        _take_in(self.folder, self._entries)
+
     def reject(self, rejected: list[dict[str, str]]) -> None:
         """Write what this run could not take in; no file where there is nothing."""
         path = self.folder / REJECTED_NAME
@@ -102,6 +106,9 @@ def writing(folder: Path) -> Iterator[DatasetWriter]:
         writer = DatasetWriter(folder, *_load(folder))
         try:
             yield writer
+        except BaseException:
+            writer.take_in_the_rest()
+            raise
         finally:
             _sweep(folder)
             if writer.entries or not is_first:
@@ -175,10 +182,22 @@ def _load(folder: Path) -> tuple[dict[str, Entry], list[str]]:
             # A line that is cut off or damaged is no loss: its file is verified below.
             entry = Entry(**json.loads(line))
             entries[entry.episode_id] = entry
+    problems = _take_in(folder, entries)
+    files_now = _files(folder)
+    gone = [e for e in entries.values() if e.file not in files_now]
+    problems += [f"{e.file}: listed, but not there any more" for e in gone]
+    return {k: e for k, e in entries.items() if e.file in files_now}, problems
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {p.relative_to(folder).as_posix(): p for p in sorted(folder.glob(f"{EPISODES}/??/*.h5"))}
+
+
+def _take_in(folder: Path, entries: dict[str, Entry]) -> list[str]:
+    """Add episode files without an entry, those that are whole; the others are the answer, one line each."""
     problems = []
-    files_now = {str(p.relative_to(folder)): p for p in sorted(folder.glob(f"{EPISODES}/??/*.h5"))}
     known = {e.file for e in entries.values()}
-    for name, path in files_now.items():
+    for name, path in _files(folder).items():
         if name in known:
             continue
         bad = verify_episode(path)
@@ -188,9 +207,7 @@ def _load(folder: Path) -> tuple[dict[str, Entry], list[str]]:
         size, sha256 = hash_file(path)
         entry = entry_of(read_episode(path), file=name, num_bytes=size, sha256=sha256)
         entries[entry.episode_id] = entry
-    gone = [e for e in entries.values() if e.file not in files_now]
-    problems += [f"{e.file}: listed, but not there any more" for e in gone]
-    return {k: e for k, e in entries.items() if e.file in files_now}, problems
+    return problems
 
 
 def _journal_lines(path: Path) -> list[bytes]:

@@ -83,6 +83,14 @@ class EditLog:
         """Edits that count for one recording, in order."""
         return tuple(e for e in self.effective if e.recording_id == recording_id)
 
+    def preview(self, edit: dict[str, object], author: str) -> Edit:
+        """What `append` would add; arguments and errors as there."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        number = max((e.number for e in self.edits), default=0) + 1
+        made = parse(Edit, {"number": number, "author": author, "time": now, **edit}, LOG_NAME)
+        self._check(made)
+        return made
+
     def append(self, edit: dict[str, object], author: str) -> Edit:
         """Add an edit; it is on the disk when this returns.
 
@@ -98,10 +106,7 @@ class EditLog:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             self.edits, self._whole = _read(self._path)
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            number = max((e.number for e in self.edits), default=0) + 1
-            made = parse(Edit, {"number": number, "author": author, "time": now, **edit}, LOG_NAME)
-            self._check(made)
+            made = self.preview(edit, author)
             os.ftruncate(fd, self._whole)
             plain = made.model_dump(mode="json", exclude_defaults=True)
             line = (canonical_json(plain) + "\n").encode()

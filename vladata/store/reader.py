@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -23,6 +24,9 @@ from ..recording import AnyStream, FrameStream, Stream, VideoTrack
 from ..units import Clock
 from . import layout
 from ._json import load_object
+
+if TYPE_CHECKING:
+    from ..video import FrameDecoder
 
 __all__ = ["FileFrames", "read_episode", "verify_episode"]
 
@@ -138,16 +142,16 @@ class _Decoder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._videos: dict[str, object] = {}
+        self._videos: dict[str, FrameDecoder] = {}
 
     def __call__(self, stream: FrameStream, index: int) -> Image:
         if stream.video is None:
             return images.decode(bytes(stream.frames.read(index)))
-        from ..video import FrameDecoder
+        if stream.name not in self._videos:
+            from ..video import FrameDecoder
 
-        decoder = self._videos.setdefault(stream.name, FrameDecoder(stream))
-        assert isinstance(decoder, FrameDecoder)
-        return decoder.decode(index)
+            self._videos[stream.name] = FrameDecoder(stream)
+        return self._videos[stream.name].decode(index)
 
     def __getstate__(self) -> dict[str, object]:
         return {"_path": self._path, "_videos": {}}
