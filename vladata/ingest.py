@@ -249,11 +249,11 @@ def _commit(recording: Recording, unit: IngestUnit) -> Committed:
                 f"{recording.place}: already in the dataset with another schema, mapping or labels; "
                 "correct it with vladata edit, or ingest into a new dataset"
             )
-        write_episode(path, _draft(recording, unit, synchronized, episode_id, given))
+        size, sha256 = write_episode(path, _draft(recording, unit, synchronized, episode_id, given))
         is_new = True
     else:
+        size, sha256 = hash_file(path)
         is_new = False
-    size, sha256 = hash_file(path)
     episode = read_episode(path, is_trusted=True)
     return Committed(
         entry=entry_of(episode, file=name, num_bytes=size, sha256=sha256),

@@ -14,7 +14,7 @@ from ..gate import inside
 from .catalog import Entry, entry_of, read_catalog, write_catalog
 from .edits import EditLog, apply_edits
 from .reader import read_episode
-from .writer import replace_file
+from .writer import hash_file, replace_file
 
 __all__ = ["EPISODES", "MANIFEST_NAME", "Dataset", "hash_file", "natural_order", "write_index"]
 
@@ -22,13 +22,6 @@ MANIFEST_NAME = "manifest.json"
 EPISODES = "episodes"
 DATASET_FORMAT = "vladata-dataset"
 DATASET_VERSION = 1
-
-
-def hash_file(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
 
 
 def natural_order(entry: Entry) -> tuple[str, str, str]:

@@ -102,6 +102,7 @@ class EditLog:
             SchemaError: The fields don't make an edit.
             DatasetError: An undo names no edit that counts.
         """
+        self.preview(edit, author)  # a wrong one makes no file
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

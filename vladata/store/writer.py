@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from ..recording import AnyStream, FrameStream, Instruction, Outcome, Stream
 from ..workers import beat
 from . import layout
 
-__all__ = ["EpisodeDraft", "make_folder", "replace_file", "sync_folder", "write_episode"]
+__all__ = ["EpisodeDraft", "hash_file", "make_folder", "replace_file", "sync_folder", "write_episode"]
 
 CHUNK_BYTES = 1 << 20
 COMPACT_BYTES = 60_000
@@ -70,22 +72,33 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        fd = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _to_disk(temporary)
         temporary.rename(path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_episode(path: Path, draft: EpisodeDraft) -> str:
+def hash_file(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return path.stat().st_size, digest
+
+
+def _to_disk(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_episode(path: Path, draft: EpisodeDraft) -> tuple[int, str]:
     """Write an episode at `path`; it exists under that name only when complete, re-read and on the disk.
 
     Returns:
-        The content digest.
+        Size and SHA-256 of the file.
 
     Raises:
         EpisodeFormatError: What was re-read differs from what was written.
@@ -94,14 +107,19 @@ def write_episode(path: Path, draft: EpisodeDraft) -> str:
     make_folder(path.parent)
     _require_space(path.parent, _estimate(draft))
     with replace_file(path) as temporary:
-        digest = _write(temporary, draft)
-        # Reading back is part of writing: only what the disk's cache gives again is committed.
+        _write(temporary, draft)
+        # Reading back is part of writing: only what the disk's cache gives again is committed. The disk needs no core
+        # and the hash no interpreter lock, so all three go on at once; the rename waits for them.
         from .reader import verify_episode
 
-        problems = verify_episode(temporary)
+        with ThreadPoolExecutor(2) as threads:
+            synced = threads.submit(_to_disk, temporary)
+            hashed = threads.submit(hash_file, temporary)
+            problems = verify_episode(temporary)
         if problems:
             raise EpisodeFormatError(f"{path.name}: written data reads back differently: {problems[0]}")
-    return digest
+        synced.result()
+    return hashed.result()
 
 
 def _estimate(draft: EpisodeDraft) -> int:
@@ -123,7 +141,7 @@ def _require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _write(path: Path, draft: EpisodeDraft) -> str:
+def _write(path: Path, draft: EpisodeDraft) -> None:
     with h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file:
         digests = _write_streams(file, path, draft.streams)
         content = layout.content_digest(digests)
@@ -156,7 +174,6 @@ def _write(path: Path, draft: EpisodeDraft) -> str:
         )
         for name, value in zip(layout.ATTRIBUTES, root, strict=True):
             _write_attribute(file, name, value)
-    return content
 
 
 def _write_attribute(target: h5py.Group, name: str, value: str | int | tuple[int, ...]) -> None:
