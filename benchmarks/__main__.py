@@ -3,6 +3,8 @@
 import argparse
 import os
 import platform
+import subprocess
+import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
@@ -18,19 +20,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (5)")
     parser.add_argument("--quick", action="store_true", help="small inputs, one round: does it work at all?")
     parser.add_argument("--folder", type=Path, help="where temporary files go; a real disk with 15 GB free")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(NAMES)
     if unknown or arguments.rounds < 1:
         parser.error(f"no benchmark {min(unknown)!r}" if unknown else "--rounds must be 1 or more")
     rounds = 1 if arguments.quick else arguments.rounds
-    # The imports of this process must not take cores from what is measured.
+    if arguments.inside is not None:
+        context = Context(folder=arguments.inside, rounds=rounds, is_quick=arguments.quick)
+        import_module(f"benchmarks.{arguments.names[0]}").run(context)
+        return
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} rounds; medians (least..most)")
     with tempfile.TemporaryDirectory(prefix="vladata-bench-", dir=arguments.folder) as folder:
-        print(f"file system: {_file_system(Path(folder))}")
-        context = Context(folder=Path(folder), rounds=rounds, is_quick=arguments.quick)
-        for name in NAMES:
-            if name in arguments.names or not arguments.names:
-                import_module(f"benchmarks.{name}").run(context)
+        print(f"file system: {_file_system(Path(folder))}", flush=True)
+        common = ["--inside", folder, "--rounds", str(rounds), *(["--quick"] if arguments.quick else [])]
+        # Each in a process of its own, as commands are: what one has imported or started does not help the next.
+        ends = [
+            subprocess.run([sys.executable, "-m", "benchmarks", name, *common], check=False).returncode
+            for name in NAMES
+            if name in arguments.names or not arguments.names
+        ]
+    sys.exit(any(ends))
 
 
 def _file_system(folder: Path) -> str:

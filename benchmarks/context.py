@@ -37,28 +37,30 @@ class Context:
         return IngestOptions(schema=load_schema(SCHEMA))
 
     @cached_property
-    def recording(self) -> Path:
-        """The first recording."""
-        return self._recording(0)
+    def recordings(self) -> list[Path]:
+        """About a gigabyte of them."""
+        paths = [self.folder / f"recording_{k}.mcap" for k in range(NUM_EPISODES)]
+        for k, path in enumerate(paths):
+            if not path.exists():
+                write_recording(path, seed=10 * k + 1, duration_s=self.duration_s)
+        return paths
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Some episodes."""
-        return self._dataset("dataset", [self._recording(k) for k in range(NUM_EPISODES)])
+        """All of them as episodes."""
+        return self._dataset("dataset", self.recordings)
 
     @cached_property
     def small_dataset(self) -> Dataset:
         """One episode."""
-        return self._dataset("small_dataset", [self.recording])
-
-    def _recording(self, number: int) -> Path:
-        path = self.folder / f"recording_{number}.mcap"
-        if not path.exists():
-            write_recording(path, seed=10 * number + 1, duration_s=self.duration_s)
-        return path
+        return self._dataset("small_dataset", self.recordings[:1])
 
     def _dataset(self, name: str, recordings: list[Path]) -> Dataset:
-        result = ingest(recordings, self.folder / name, self.ingest_options, num_workers=1)
-        if result.is_lossy:
-            raise RuntimeError(f"the workload was not taken in whole: {result.rejected or result.problems}")
-        return Dataset.open(self.folder / name)
+        folder = self.folder / name
+        if not folder.exists():
+            # In this process: the server of workers starts with the modules of the first job that needs it, and that
+            # must be the measured one.
+            result = ingest(recordings, folder, self.ingest_options, num_workers=0)
+            if result.is_lossy:
+                raise RuntimeError(f"the workload was not taken in whole: {result.rejected or result.problems}")
+        return Dataset.open(folder)

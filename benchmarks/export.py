@@ -33,13 +33,15 @@ def run(context: Context) -> None:
 
     copying = "copy with the same hashes"
     here, isolated, two = "vladata, in this process", "vladata, one worker process", "vladata, two worker processes"
-    peer = "datasets, from_generator + to_parquet"
+    peer, alike = "datasets, from_generator + to_parquet", "the same, and what it wrote hashed and synced as well"
+    rows = partial(_rows, dataset, numbers)
     sides = [
         Side(copying, partial(copy_hashed, files)),
         Side(here, lambda folder: export(dataset, folder / "out", options, workers=0)),
         Side(isolated, lambda folder: export(dataset, folder / "out", options, workers=1)),
         Side(two, lambda folder: export(dataset, folder / "out", options, workers=2)),
-        Side(peer, lambda folder: write_by_datasets(partial(_rows, dataset, numbers), features, folder)),
+        Side(peer, lambda folder: write_by_datasets(rows, features, folder)),
+        Side(alike, lambda folder: write_by_datasets(rows, features, folder, is_committed=True)),
     ]
     times = interleave(sides, context.rounds, context.folder)
     print_times(times)
@@ -48,6 +50,8 @@ def run(context: Context) -> None:
     print_ratio("two workers / copy", times[two], times[copying], None)
     print_ratio("in this process / datasets", times[here], times[peer], Goal(0.5))
     print_ratio("one worker / datasets", times[isolated], times[peer], Goal(0.5))
+    print_ratio("two workers / datasets", times[two], times[peer], None)
+    print_ratio("one worker / datasets, hashed and synced as well", times[isolated], times[alike], None)
 
 
 def _numbers(dataset: Dataset, options: ExportOptions, out: Path) -> tuple[list[dict[str, Any]], Any]:

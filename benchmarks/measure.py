@@ -28,7 +28,7 @@ class Times:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    """Of this process and those that it waited for; workers of a server process are not in it."""
+    """Of this process, its children and their children."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,21 @@ def _timed(side: Side, folder: Path) -> tuple[float, float]:
 
 
 def _cpu_s() -> float:
-    return sum(os.times()[:4])
+    """Processor time of this process, those that it waited for, and those that its children waited for.
+
+    Workers are forked from a server process: their time is found there.
+    """
+    total = sum(os.times()[:4])
+    ticks = os.sysconf("SC_CLK_TCK")
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                facts = (process / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(facts[1]) == os.getpid():
+                total += sum(map(int, facts[11:15])) / ticks
+    return total
 
 
 def heading(name: str, what: str) -> None:
@@ -92,11 +106,15 @@ def print_times(times: dict[str, Times], *, scale: float = 1.0, unit: str = "s")
 
 
 def print_ratio(what: str, over: Times, under: Times, goal: Goal | None) -> float:
-    """Print the median of the rounds' ratios of wall time, and whether the goal is reached."""
+    """Print the median of the rounds' ratios of wall time, and whether the goal is reached.
+
+    The ratio of processor time beside it hardly depends on what else the machine does, but knows nothing of waiting.
+    """
     ratios = [a / b for a, b in zip(over.wall, under.wall, strict=True)]
     middle = statistics.median(ratios)
+    cpu = statistics.median(over.cpu) / statistics.median(under.cpu)
     reached = "" if goal is None else f"  {goal}  {verdict(goal, middle)}"
-    print(f"  {what:<62} {middle:8.2f} x  ({min(ratios):.2f}..{max(ratios):.2f}){reached}", flush=True)
+    print(f"  {what:<62} {middle:8.2f} x  ({min(ratios):.2f}..{max(ratios):.2f}, cpu {cpu:.2f}){reached}", flush=True)
     return middle
 
 

@@ -24,7 +24,8 @@ def main(job: str, source: Path, target: Path) -> None:
     print(json.dumps({"parent": peak_mb("self"), "worker": outcome.result}), flush=True)
     if job == "ingest":
         result = ingest([source], target, IngestOptions(schema=load_schema(SCHEMA)), num_workers=2)
-        assert result.num_new == 1
+        if result.num_new != 1:
+            raise RuntimeError(f"the recording was not taken in: {result.rejected}")
     else:
         size = (224, 224) if job == "resize" else None
         options = ExportOptions(splits={"train": 1.0}, horizon=8, image_size=size)

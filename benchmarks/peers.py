@@ -63,8 +63,13 @@ def _frame_rows(summary: Any, file: h5py.File) -> dict[str, h5py.Dataset]:
     return found
 
 
-def write_by_datasets(rows: Callable[[], Iterator[dict[str, Any]]], features: Any, folder: Path) -> None:
-    """Dataset.from_generator, then to_parquet; nothing is hashed or synced, which vladata does in its time."""
+def write_by_datasets(
+    rows: Callable[[], Iterator[dict[str, Any]]], features: Any, folder: Path, *, is_committed: bool = False
+) -> None:
+    """Dataset.from_generator, then to_parquet.
+
+    Nothing is hashed or synced, which vladata does in its time; with `is_committed`, what was written is.
+    """
     import datasets
 
     datasets.disable_progress_bars()
@@ -72,4 +77,7 @@ def write_by_datasets(rows: Callable[[], Iterator[dict[str, Any]]], features: An
     made = datasets.Dataset.from_generator(
         rows, features=features, cache_dir=str(folder / "cache"), fingerprint=folder.name
     )
-    made.to_parquet(folder / "rows.parquet")
+    made.to_parquet(folder / ".rows.tmp")
+    if is_committed:
+        commit(folder / ".rows.tmp", folder / "rows.parquet")
+        sha256_of(folder / "rows.parquet")

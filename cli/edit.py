@@ -1,6 +1,7 @@
 """`vladata edit`: corrections beside the data, undone at will."""
 
 import getpass
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +32,7 @@ def _append(dataset: "Dataset", edit: Mapping[str, object], author: str, what: s
     from vladata.text import printable
 
     if dry_run:
-        dataset.edits.preview(edit, _author(author))
+        dataset.edits.preview(dict(edit), _author(author))
         out(f"would {printable(what)}; nothing was written")
         return
     made = dataset.edits.append(dict(edit), _author(author))

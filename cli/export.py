@@ -37,6 +37,8 @@ def export(
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     base_tokenizer: Annotated[Path | None, typer.Option(help="Folder with a tokenizer.json; adds LM ids.")] = None,
     vocabulary: Annotated[Literal["added", "tail", "text"], typer.Option(help="How codes become LM ids.")] = "added",
+    tail_skip: Annotated[int, typer.Option(help="tail: ids left alone at the end (OpenVLA 0, pi0 128).")] = 0,
+    tail_reuse_added: Annotated[bool, typer.Option("--tail-reuse-added", help="tail: use added tokens again.")] = False,
     outcome: Annotated[list[str] | None, typer.Option(help="Only episodes of this outcome.")] = None,
     shard_mb: Annotated[int, typer.Option(min=1, help="Target size of a shard.")] = 500,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = default_workers(),
@@ -65,6 +67,8 @@ def export(
         shard_bytes=shard_mb * 1_000_000,
         base_tokenizer=base_tokenizer,
         vocabulary=vocabulary,
+        tail_skip=tail_skip,
+        tail_reuse_added=tail_reuse_added,
         outcomes=tuple(outcome) if outcome else None,
         splits=_splits(split) if split else DEFAULT_SPLITS,
     )

@@ -1,5 +1,6 @@
 """Recordings become episodes: find them, read, synchronize and commit each in its own process."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -133,11 +134,15 @@ def discover_all(sources: Sequence[Path], num_workers: int) -> Discovery:
 def _discover_each(paths: Sequence[Path], num_workers: int, *, is_named: bool) -> list[Discovery]:
     parts: dict[int, list[Discovery]] = {}
     look = functools.partial(discover, is_named=is_named)
-    for outcome in workers.run(look, list(paths), workers=num_workers):
-        if isinstance(outcome, workers.Failed):
-            parts[outcome.index] = _discover_rest(paths[outcome.index], outcome, num_workers)
-        else:
-            parts[outcome.index] = [outcome.result]
+    failed: list[workers.Failed] = []
+    with contextlib.closing(workers.run(look, list(paths), workers=num_workers)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, workers.Failed):
+                failed.append(outcome)
+            else:
+                parts[outcome.index] = [outcome.result]
+    for outcome in failed:
+        parts[outcome.index] = _discover_rest(paths[outcome.index], outcome, num_workers)
     return [part for index in sorted(parts) for part in parts[index]]
 
 

@@ -25,7 +25,8 @@ class Labels:
 
     def of(self, place: str) -> dict[str, str]:
         """Labels of one recording; empty values don't count."""
-        return {k: v for k, v in {**self.common, **self.by_place.get(place, {})}.items() if v}
+        own = {k: v for k, v in self.by_place.get(place, {}).items() if v}
+        return {k: v for k, v in {**self.common, **own}.items() if v}
 
 
 def parse_outcome(text: str, where: str) -> Outcome:

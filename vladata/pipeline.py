@@ -3,6 +3,7 @@
 Everything foreign is parsed in worker processes: a unit that crashes, hangs or grows costs itself.
 """
 
+import contextlib
 import dataclasses
 import errno
 from collections.abc import Callable, Sequence
@@ -186,23 +187,25 @@ def ingest(
         there = writer.entries
         known = frozenset(e.recording_id for e in there.values())
         units = [dataclasses.replace(u, recordings=known) for u in plan.units]
-        for done, outcome in enumerate(workers.run(ingest_unit, units, workers=num_workers), start=1):
-            unit = units[outcome.index]
-            if isinstance(outcome, workers.Failed):
-                if outcome.kind == "disk":
-                    # Not the recording's fault: the next ones would fail too.
-                    raise OSError(errno.ENOSPC, outcome.reason, str(folder))
-                rejected.append(Rejected(input=unit.path.name, place=unit.place.name, reason=outcome.reason))
-            else:
-                # Two inputs of equal name and content are one episode, whichever of them wrote it.
-                committed[outcome.index] = [
-                    dataclasses.replace(c, is_new=c.entry.episode_id not in there) for c in outcome.result
-                ]
-                for item in committed[outcome.index]:
-                    if item.is_new:
-                        there[item.entry.episode_id] = item.entry
-                        writer.committed(item.entry)
-            progress(done, len(units), unit.place.name)
+        # Closing ends the workers before the folder is swept and the manifest is written.
+        with contextlib.closing(workers.run(ingest_unit, units, workers=num_workers)) as outcomes:
+            for done, outcome in enumerate(outcomes, start=1):
+                unit = units[outcome.index]
+                if isinstance(outcome, workers.Failed):
+                    if outcome.kind == "disk":
+                        # Not the recording's fault: the next ones would fail too.
+                        raise OSError(errno.ENOSPC, outcome.reason, str(folder))
+                    rejected.append(Rejected(input=unit.path.name, place=unit.place.name, reason=outcome.reason))
+                else:
+                    # Two inputs of equal name and content are one episode, whichever of them wrote it.
+                    committed[outcome.index] = [
+                        dataclasses.replace(c, is_new=c.entry.episode_id not in there) for c in outcome.result
+                    ]
+                    for item in committed[outcome.index]:
+                        if item.is_new:
+                            there[item.entry.episode_id] = item.entry
+                            writer.committed(item.entry)
+                progress(done, len(units), unit.place.name)
         rejected.sort(key=lambda r: (r.input, r.place))
         writer.reject([{"input": r.input, "place": r.place, "reason": r.reason} for r in rejected])
         problems = tuple(writer.problems)

@@ -8,11 +8,12 @@ an answer for every unit, whatever happened to its worker.
 import os
 import queue
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
@@ -124,7 +125,8 @@ class _Crew:
         slot = self._free.popleft()
         self._cells[slot] = self._cells[slot + 1] = 0.0
         try:
-            future = self._pool.schedule(run_unit, args=(slot, index, payload))
+            with _signals_held_back():
+                future = self._pool.schedule(run_unit, args=(slot, index, payload))
         except RuntimeError:  # the pool broke since the last look
             self._is_broken = True
             self._free.append(slot)
@@ -266,6 +268,29 @@ class _Crew:
             time.sleep(0.01)
             alive = [pid for pid in alive if _is_alive(pid)]
         _signal(alive, signal.SIGKILL)
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let Ctrl+C wait until the pool has started its processes and knows them all; about a second at most.
+
+    A process that is still on its way when the pool is given up would find its locks gone, and say so on stderr.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come to the main thread only
+        return
+    came: list[int] = []
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    ours = {n: h for n, h in handlers.items() if callable(h)}
+    for number in ours:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _is_alive(pid: int) -> bool:

@@ -59,7 +59,11 @@ def on_a_terminal(arguments, **environment):
     return shown.decode(), running.wait(60)
 
 
-RUN = "from importlib.metadata import entry_points; (p,) = entry_points(group='console_scripts', name='vladata'); p.load()()"
+RUN = """
+from importlib.metadata import entry_points
+(point,) = entry_points(group="console_scripts", name="vladata")
+point.load()()
+"""
 
 
 def test_a_terminal_gets_colors_unless_no_color_says_otherwise(sample_dataset):

@@ -98,3 +98,18 @@ def test_braces_in_an_instruction_are_text(make_dataset: Any, base: Path, tmp_pa
 def test_a_prompt_without_the_task_is_refused(base: Path) -> None:
     with pytest.raises(ExportError, match=r"prompt is 'go'; it must hold \{task\}"):
         ExportOptions(base_tokenizer=base, prompt="go")
+
+
+@pytest.mark.parametrize("skip", [0, 128])
+def test_tail_ids_count_down_from_the_end_that_is_left_alone(
+    dataset: Dataset, base: Path, tmp_path: Path, skip: int
+) -> None:
+    from tokenizers import Tokenizer
+
+    out = tmp_path / "out"
+    options = ExportOptions(base_tokenizer=base, vocabulary="tail", tail_skip=skip)
+    export(dataset, out, options, workers=0)
+    size = Tokenizer.from_file(str(base / "tokenizer.json")).get_vocab_size(with_added_tokens=False)
+    for row in read_rows(out):
+        assert row["action_token_ids"] == [size - 1 - skip - code for code in row["action_codes"]]
+    assert verify(out, dataset.path, workers=0).problems == ()

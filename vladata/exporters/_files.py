@@ -106,8 +106,8 @@ class Finished:
                     f"{camera.name}: transcoded, frames in {', '.join(rendered)} were decoded, {how}"
                     f"encoded as JPEG of quality {options.jpeg_quality}"
                 )
-            if camera.color_order == "bgr" and any(not use.is_rendered for use in uses):
-                notes.append(f"{camera.name}: red and blue are swapped in the stored frames, which were passed through")
+            if camera.color_order == "bgr" and uses:
+                notes.append(f"{camera.name}: red and blue are swapped, as the recorder stored them")
         return notes
 
     def _told(self) -> list[str]:

@@ -148,6 +148,12 @@ class ExportFolder:
                 if line["file"] not in shards:
                     self._remove(str(line["file"]))
         (self.path / README).unlink(missing_ok=True)
+        for folder in (self.path / TOKENIZER, self.path / TEXT_TOKENIZER):
+            # Of a run that was killed before its manifest; this export may have no text tokenizer.
+            for path in [p for p in folder.glob("*") if p.is_file()]:
+                path.unlink()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         self.sweep(shards)
 
     def _remove(self, name: str) -> None:

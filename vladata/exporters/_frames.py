@@ -110,7 +110,7 @@ def render(unit: RenderUnit) -> int:
     there = _whole_size(path, len(part.frames))
     if there is not None:
         return there
-    encode = frame_encoder(unit.source.read(), part.camera, unit.images)
+    encode = frame_encoder(unit.source.read(is_gated=True), part.camera, unit.images)
     digest = xxhash.xxh3_64()
     ends = [0]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -35,13 +35,17 @@ class EpisodeSource:
     entry: Entry
     edits: tuple[Edit, ...] = ()
 
-    def read(self) -> Episode:
+    def read(self, *, is_gated: bool = False) -> Episode:
         """Read the episode, edits applied.
+
+        Args:
+            is_gated: The file went through the gate before, in the same run.
 
         Raises:
             EpisodeFormatError: The file is damaged.
         """
-        return apply_edits(read_episode(inside(self.folder, self.entry.file)), self.edits)
+        path = inside(self.folder, self.entry.file)
+        return apply_edits(read_episode(path, is_trusted=is_gated), self.edits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

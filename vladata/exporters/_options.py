@@ -61,6 +61,10 @@ class ExportOptions:
     """Folder of a language model's tokenizer (`tokenizer.json`); adds `action_token_ids`, `input_ids`, `labels`."""
     vocabulary: Literal["added", "tail", "text"] = "added"
     """How codes become ids of the language model."""
+    tail_skip: int = 0
+    """Vocabulary `tail`: ids at the end that are left alone (OpenVLA 0, pi0 128)."""
+    tail_reuse_added: bool = False
+    """Vocabulary `tail`: use ids of added tokens that are not special again, as pi0 does with `<loc0000>`, …."""
     prompt: str = DEFAULT_PROMPT
     """With a base tokenizer: the text before the action; `{task}` stands for the instruction."""
     embodiment: str | None = None
@@ -85,6 +89,7 @@ class ExportOptions:
             "jpeg_quality": (self.jpeg_quality, 1, 100),
             "row_group_rows": (self.row_group_rows, 32, 100),
             "shard_bytes": (self.shard_bytes, 100_000, 1 << 40),
+            "tail_skip": (self.tail_skip, 0, 1_000_000),
             "image_size": (min(self.image_size or (16,)), 16, 4096),
             "image_size ": (max(self.image_size or (16,)), 16, 4096),
         }
@@ -122,6 +127,7 @@ class ExportOptions:
             "shard_bytes": self.shard_bytes,
             "row_group_rows": self.row_group_rows,
             "vocabulary": self.vocabulary if self.base_tokenizer else None,
+            "tail_skip": self.tail_skip if self.base_tokenizer and self.vocabulary == "tail" else None,
             "prompt": self.prompt if self.base_tokenizer else None,
             "embodiment": self.embodiment,
             "cameras": _listed(self.cameras),

@@ -6,6 +6,8 @@ the whole cost of a shard; the small columns are compressed. Row groups are smal
 
 import contextlib
 import hashlib
+import queue
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,10 @@ BATCH_VALUES = 16
 """Values between two looks at a page's size: pages of images stay near a megabyte, and so in the processor's cache."""
 
 
+PENDING_PAGES = 8
+"""Pages that may wait to be written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenFile:
     """What a file holds."""
@@ -36,7 +42,10 @@ class WrittenFile:
 
 
 class _HashingFile:
-    """A binary file that hashes what passes; just enough of a file for Arrow."""
+    """A binary file that hashes what passes; just enough of a file for Arrow.
+
+    Writing and hashing go on in a thread while Arrow makes the next page: together they take as long as all the rest.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -44,15 +53,36 @@ class _HashingFile:
         self.size = 0
         self.closed = False
         self.is_dropped = False
+        self._error: Exception | None = None
+        self._pages: queue.Queue[bytes | None] = queue.Queue(maxsize=PENDING_PAGES)
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
 
-    def write(self, data: "bytes | memoryview | pa.Buffer") -> int:
-        view = memoryview(data)
-        if self.is_dropped:
-            return view.nbytes
-        self._file.write(view)
-        self.sha.update(view)
-        self.size += view.nbytes
-        return view.nbytes
+    def _drain(self) -> None:
+        while (page := self._pages.get()) is not None:
+            if self._error is None and not self.is_dropped:
+                try:
+                    self.put(page)
+                except Exception as error:  # noqa: BLE001 - raised again by the next call, in the thread that writes
+                    self._error = error
+
+    def put(self, page: bytes) -> None:
+        """Write and hash."""
+        self._file.write(page)
+        self.sha.update(page)
+
+    def write(self, data: "bytes | pa.Buffer") -> int:
+        if self._error is not None:
+            raise self._error
+        page = bytes(data)  # Arrow gives bytes of its own, which are not copied here
+        if not self.is_dropped:
+            self._pages.put(page)
+        self.size += len(page)
+        return len(page)
+
+    def drop(self) -> None:
+        """Throw away what comes from now on."""
+        self.is_dropped, self._error = True, None
 
     def tell(self) -> int:
         return self.size
@@ -61,8 +91,14 @@ class _HashingFile:
         """Arrow calls it after each row group; the page cache is enough until the fsync at the end."""
 
     def close(self) -> None:
+        if self.closed:
+            return
         self.closed = True
-        self._file.close()
+        self._pages.put(None)
+        self._thread.join()
+        with contextlib.closing(self._file):
+            if self._error is not None and not self.is_dropped:
+                raise self._error
 
     def writable(self) -> bool:
         return True
@@ -126,7 +162,7 @@ class ShardWriter:
         if self._file.closed:
             return
         # Arrow writes a footer even when it is thrown away; on a full disk that would be a second error.
-        self._file.is_dropped = True
+        self._file.drop()
         with contextlib.suppress(OSError):
             self._writer.close()
         with contextlib.suppress(OSError):

@@ -186,7 +186,7 @@ def build_tokenizer(prepared: Prepared, options: ExportOptions, base: BaseTokeni
 
 def _vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
     if options.vocabulary == "tail":
-        return tail_vocabulary(num_codes, base)
+        return tail_vocabulary(num_codes, base, skip=options.tail_skip, reuse_added=options.tail_reuse_added)
     if options.vocabulary == "text":
         return text_vocabulary(num_codes, base)
     return added_vocabulary(num_codes, base)

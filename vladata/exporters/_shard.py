@@ -165,7 +165,7 @@ def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
 
 
 def _load(unit: ShardUnit, index: int) -> _Loaded:
-    episode = unit.sources[index].read()
+    episode = unit.sources[index].read(is_gated=True)
     rows = rows_of(episode, unit.layout)
     frames: dict[str, FrameRange] = {}
     positions: dict[str, NDArray[np.integer]] = {}

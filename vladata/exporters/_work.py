@@ -1,7 +1,8 @@
 """The stages of an export that write files: frames encoded anew, then shards; each a list of pure units."""
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
@@ -122,9 +123,11 @@ def write_shards(job: Job, folder: ExportFolder) -> Written:
     keys = {_size_key(parts[i]): size for i, size in rendered.items()}
     folder.begin({s.file for s in shards}, keys)
     try:
-        for line in _write(job, [units[i] for i in missing], [digests[i] for i in missing]):
-            folder.note(dataclasses.asdict(line))
-            lines[line.file] = line
+        # Closing ends the workers before what they left behind is swept up.
+        with contextlib.closing(_write(job, [units[i] for i in missing], [digests[i] for i in missing])) as writing:
+            for line in writing:
+                folder.note(dataclasses.asdict(line))
+                lines[line.file] = line
     except BaseException:
         folder.sweep({s.file for s in shards})
         raise
@@ -259,7 +262,7 @@ def _line(receipt: Mapping[str, object]) -> ShardLine | None:
         return None
 
 
-def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Iterable[ShardLine]:
+def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Generator[ShardLine, None, None]:
     """Write shards; their lines in the order of completion."""
     failures = []
     for done, outcome in enumerate(run(write_shard, units, workers=job.workers, stall_s=STALL_S), start=1):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,10 +81,15 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 def hash_file(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return path.stat().st_size, digest
+    """Size and SHA-256 of a file, with a sign of life for each block: gigabytes take longer than a stall may."""
+    sha, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            sha.update(buffer[:count])
+            size += count
+            beat()
+    return size, sha.hexdigest()
 
 
 def _to_disk(path: Path) -> None:
@@ -107,7 +113,8 @@ def write_episode(path: Path, draft: EpisodeDraft) -> tuple[int, str]:
     make_folder(path.parent)
     _require_space(path.parent, _estimate(draft))
     with replace_file(path) as temporary:
-        _write(temporary, draft)
+        with _os_errors(path):
+            _write(temporary, draft)
         # Reading back is part of writing: only what the disk's cache gives again is committed. The disk needs no core
         # and the hash no interpreter lock, so all three go on at once; the rename waits for them.
         from .reader import verify_episode
@@ -120,6 +127,18 @@ def write_episode(path: Path, draft: EpisodeDraft) -> tuple[int, str]:
             raise EpisodeFormatError(f"{path.name}: written data reads back differently: {problems[0]}")
         synced.result()
     return hashed.result()
+
+
+@contextlib.contextmanager
+def _os_errors(path: Path) -> Iterator[None]:
+    """HDF5 tells of a disk that takes no more by a RuntimeError where it closes a file, the number in its text."""
+    try:
+        yield
+    except RuntimeError as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _estimate(draft: EpisodeDraft) -> int:

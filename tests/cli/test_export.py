@@ -1,0 +1,161 @@
+"""`export`, `verify` of an export, and `tokenizer`, from the user's view."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from vladata.store.dataset import Dataset
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, process, sample_dataset):
+    out = tmp_path_factory.mktemp("shards") / "shards"
+    done = process("export", sample_dataset, "-o", out, "--horizon", 2, "--split", "train=0.8", "--split", "test=0.2")
+    assert done.returncode == 3, done.stderr
+    return out, done
+
+
+def rows_of(out):
+    files = sorted(out.glob("data/executor/*.parquet"))
+    return [r for f in files for r in pq.read_table(f).to_pylist()]
+
+
+class TestExport:
+    def test_splits_are_printed_and_what_was_refused_is_on_stderr(self, shards):
+        out, done = shards
+        lines = done.stdout.splitlines()
+        assert lines[0].split() == ["split", "episodes", "rows", "shards", "size"]
+        counts = {line.split()[0]: [int(n) for n in line.split()[1:4]] for line in lines[1:3]}
+        assert set(counts) == {"train", "test"}
+        assert counts["train"][0] + counts["test"][0] == 6
+        assert lines[-1].startswith(f"{out}: action tokenizer ")
+        assert "refused" in done.stderr
+        assert "2 steps: no image of wrist" in done.stderr
+        assert counts["train"][1] + counts["test"][1] == 448 - 2 - refused_actions(done.stderr)
+        assert len(rows_of(out)) == counts["train"][1] + counts["test"][1]
+
+    def test_json_says_the_same(self, cli, shards, sample_dataset):
+        words = ["--horizon", "2", "--split", "train=0.8", "--split", "test=0.2", "--json"]
+        done = cli("export", sample_dataset, "-o", shards[0], *words)
+        assert done.returncode == 3
+        found = json.loads(done.stdout)
+        assert {"splits", "refused", "clipped", "notes", "content_digest", "tokenizer_digest"} <= set(found)
+        assert found["kept"] == sum(s["shards"] for s in found["splits"].values())  # it was there already
+
+    def test_a_dry_run_says_what_would_be_written_and_writes_nothing(self, cli, sample_dataset, tmp_path):
+        words = ["-o", tmp_path / "out", "--horizon", "2", "--dry-run"]
+        done = cli("export", sample_dataset, *words)
+        assert done.returncode in (0, 3)
+        assert "nothing was written" in done.stdout
+        assert not list(tmp_path.iterdir())
+        json.loads(cli("export", sample_dataset, *words, "--json").stdout)
+
+    def test_only_episodes_of_an_outcome(self, cli, sample_dataset, tmp_path):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out", "--outcome", "failure", "--split", "train=1")
+        assert done.returncode in (0, 3), done.stderr
+        failed = [e.episode_id for e in Dataset.open(sample_dataset).entries if e.outcome == "failure"]
+        assert {r["episode_id"] for r in rows_of(tmp_path / "out")} == set(failed)
+
+    def test_edits_are_exported(self, cli, dataset, tmp_path):
+        assert cli("edit", "drop", dataset, "demo_002.mcap").returncode == 0
+        assert cli("edit", "trim", dataset, "demo_000.mcap", "--end", "2.0").returncode == 0
+        assert cli("edit", "relabel", dataset, "demo_000.mcap", "lift it").returncode == 0
+        done = cli("export", dataset, "-o", tmp_path / "out")
+        assert done.returncode in (0, 3), done.stderr
+        rows = rows_of(tmp_path / "out")
+        assert len({r["episode_id"] for r in rows}) == 5
+        first = [r for r in rows if r["task"] == "lift it"]
+        assert 18 <= len(first) <= 21
+
+    def test_an_export_or_a_recording_is_not_exported(self, cli, shards, sample_recordings, tmp_path):
+        done = cli("export", shards[0], "-o", tmp_path / "out")
+        assert done.returncode == 1
+        assert "an export, not a dataset of episodes" in done.stderr
+        assert cli("export", sample_recordings, "-o", tmp_path / "out").returncode == 1
+        assert not (tmp_path / "out").exists()
+
+    def test_a_folder_that_holds_something_else_is_not_written_to(self, cli, sample_dataset, tmp_path, digest_of_tree):
+        (tmp_path / "thesis.tex").write_text("x")
+        done = cli("export", sample_dataset, "-o", tmp_path)
+        assert done.returncode == 1
+        assert "thesis.tex" in done.stderr
+        before = digest_of_tree(sample_dataset)
+        assert cli("export", sample_dataset, "-o", sample_dataset).returncode == 1
+        assert digest_of_tree(sample_dataset) == before
+
+
+def refused_actions(stderr):
+    import re
+
+    return sum(int(n) for n in re.findall(r"(\d+) steps: (?!no image)", stderr))
+
+
+class TestVerify:
+    def test_every_row_is_compared_with_the_episodes(self, cli, shards):
+        done = cli("verify", shards[0])
+        assert done.returncode == 0, done.stderr
+        assert f"{len(rows_of(shards[0]))} rows" in done.stdout
+
+    def test_an_export_whose_dataset_is_gone_asks_for_it(self, cli, dataset, tmp_path):
+        out = tmp_path / "shards"
+        assert cli("export", dataset, "-o", out).returncode in (0, 3)
+        dataset.rename(tmp_path / "moved")
+        done = cli("verify", out)
+        assert done.returncode == 1
+        assert "its dataset can't be opened, name another" in done.stderr
+        assert cli("verify", out, "--dataset", tmp_path / "moved").returncode == 0
+
+    def test_a_dataset_that_was_edited_since_is_told(self, cli, dataset, tmp_path):
+        out = tmp_path / "shards"
+        assert cli("export", dataset, "-o", out).returncode in (0, 3)
+        assert cli("edit", "relabel", dataset, "0", "lift it").returncode == 0
+        done = cli("verify", out)
+        assert done.returncode == 4
+        assert done.stderr
+
+
+class TestTokenizer:
+    def test_codes_decode_to_the_action_within_half_a_bin(self, cli, shards):
+        out, _ = shards
+        row = rows_of(out)[40]
+        chunk = np.array(row["action_chunk"])
+        done = cli("tokenizer", "encode", out, json.dumps(chunk.tolist()))
+        assert done.returncode == 0, done.stderr
+        codes = json.loads(done.stdout)
+        assert codes == row["action_codes"]
+        back = np.array(json.loads(cli("tokenizer", "decode", out / "action_tokenizer", done.stdout).stdout))
+        facts = json.loads((out / "action_tokenizer" / "action_tokenizer.json").read_text())
+        low, high = (np.array(facts["normalization"][n]) for n in ("low", "high"))
+        assert (np.abs(back - np.clip(chunk, low, high)) <= np.array(facts["max_error"]) * (1 + 1e-9)).all()
+
+    def test_numbers_come_from_stdin_too(self, cli, shards):
+        row = rows_of(shards[0])[0]
+        done = cli("tokenizer", "encode", shards[0], "-", input=json.dumps(row["action_chunk"]))
+        assert json.loads(done.stdout) == row["action_codes"]
+
+    @pytest.mark.parametrize(
+        ("words", "reason"),
+        [
+            (["encode", "[[0, 0, 0, 0, 0, 0, NaN], [0, 0, 0, 0, 0, 0, 0]]"], "nan"),
+            (["encode", "[[0, 0, 0]]"], "3"),
+            (["encode", "[[[0]]]"], "must be [D] or [H, D]"),
+            (["encode", "nothing"], "not an array of JSON numbers"),
+            (["encode", "[[0], [0, 1]]"], "not an array of JSON numbers"),
+            (["decode", "[0, 0, 0]"], "codes"),
+            (["decode", "[0, 0, 0, 0, 0, 0, 999, 0, 0, 0, 0, 0, 0, 0]"], "999"),
+            (["decode", "[0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"], "integers"),
+            (["decode", "[-1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"], "-1"),
+        ],
+    )
+    def test_what_can_not_be_is_one_line(self, cli, shards, words, reason):
+        done = cli("tokenizer", words[0], shards[0], words[1])
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert reason in done.stderr
+
+    def test_a_folder_without_tokenizer_is_named(self, cli, tmp_path):
+        done = cli("tokenizer", "decode", tmp_path, "[1]")
+        assert done.returncode == 1
+        assert tmp_path.name in done.stderr
