@@ -124,13 +124,15 @@ class TestBridge:
             ids = {*pair["others"], pair["episode_id"]} - {""}
             first, second = (bridge_source[place[i]] for i in ids)
             assert first["steps/action"].tobytes() == second["steps/action"].tobytes()
-        # What else is wrong is really wrong: a camera that was absent is black, and time was never recorded.
-        errors = [f for f in report["findings"] if f["severity"] == "error"]
-        assert {f["check"] for f in errors} == {"camera.black"}
-        assert {f["location"] for f in errors} == {"/streams/image_3/frames"}
-        black = {place[f["episode_id"]] for f in errors}
-        assert black == {p for p, s in bridge_source.items() if len(set(s["steps/observation/image_3"])) == 1}
-        assert done.returncode == 4
+        # What else is wrong is really wrong: an optional camera that was absent is black, and time was never recorded.
+        black = [f for f in report["findings"] if f["check"].startswith("camera.")]
+        assert {(f["check"], f["severity"], f["location"]) for f in black} == {
+            ("camera.black_frames", "warning", "/streams/image_3/frames")
+        }
+        places = {place[f["episode_id"]] for f in black}
+        assert places == {p for p, s in bridge_source.items() if len(set(s["steps/observation/image_3"])) == 1}
+        assert report["counts"]["error"] == 0
+        assert done.returncode == 0
         assert "timing.not_measured" in {f["check"] for f in report["findings"]}
 
     def test_the_same_bytes_with_one_worker_and_when_run_again(

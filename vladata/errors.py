@@ -4,6 +4,7 @@ VladataError
 ├── SchemaError(ValueError)             embodiment schema or mapping, with file and key path
 ├── SourceError                         a recording is unreadable
 ├── ImageError(ValueError)               an encoded image is damaged or breaks a limit
+│   └── ImageLimitError                 its header declares more pixels than are ever decoded
 ├── SyncError                           streams do not share enough time
 ├── GateError                           a foreign file refused before parsing, with the limit it broke
 ├── EpisodeFormatError(ValueError)      not an episode file
@@ -26,6 +27,7 @@ __all__ = [
     "ExportError",
     "GateError",
     "ImageError",
+    "ImageLimitError",
     "MissingExtraError",
     "PluginNotFoundError",
     "SchemaError",
@@ -51,6 +53,10 @@ class SourceError(VladataError):
 
 class ImageError(VladataError, ValueError):
     """An encoded image is damaged, or its declared size breaks a limit."""
+
+
+class ImageLimitError(ImageError):
+    """An encoded image declares more pixels than are ever decoded."""
 
 
 class SyncError(VladataError):

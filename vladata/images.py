@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ImageError
+from .errors import ImageError, ImageLimitError
 from .text import clip, printable
 
 __all__ = [
@@ -91,8 +91,8 @@ def probe(data: bytes | memoryview) -> ImageInfo:
         data: The encoded image; only its beginning is looked at.
 
     Raises:
-        ImageError: Neither JPEG nor PNG, a header that is cut off or contradicts its format, or more than
-            `MAX_PIXELS` pixels.
+        ImageError: Neither JPEG nor PNG, or a header that is cut off or contradicts its format.
+        ImageLimitError: More than `MAX_PIXELS` pixels.
     """
     if data[:2] == b"\xff\xd8":
         info = _probe_jpeg(data)
@@ -103,7 +103,7 @@ def probe(data: bytes | memoryview) -> ImageInfo:
     if info.height == 0 or info.width == 0:
         raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels; must have at least 1x1")
     if info.height * info.width > MAX_PIXELS:
-        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels; must have at most {MAX_PIXELS:,}")
+        raise ImageLimitError(f"{info.codec} of {info.height}x{info.width} pixels; must have at most {MAX_PIXELS:,}")
     return info
 
 

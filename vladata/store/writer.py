@@ -15,10 +15,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from .. import images
 from ..documents import canonical_json
 from ..embodiment import Embodiment
 from ..episode import Steps
-from ..errors import EpisodeFormatError
+from ..errors import EpisodeFormatError, GateError, ImageError, ImageLimitError
 from ..recording import AnyStream, FrameStream, Instruction, Outcome, Stream
 from ..workers import beat
 from . import layout
@@ -354,6 +355,8 @@ def _write_frames(
             start, stop = int(offsets[name][i]), int(offsets[name][i + 1])
             if len(data) != stop - start:
                 raise EpisodeFormatError(f"frame {i} of {name} has {len(data)} bytes; {stop - start} were announced")
+            if cameras[name].video is None:
+                _refuse_bomb(data, f"frame {i} of {name}")
             digests[name][i] = xxhash.xxh3_64_intdigest(data)
             written = os.pwrite(fd, data, places[name] + start)
             if written != len(data):
@@ -362,3 +365,13 @@ def _write_frames(
     finally:
         os.close(fd)
     return digests
+
+
+def _refuse_bomb(data: bytes | memoryview, where: str) -> None:
+    """Refuse an image that would take gigabytes to decode; a damaged one is kept, for checks to find."""
+    try:
+        images.probe(data)
+    except ImageLimitError as error:
+        raise GateError(f"{where}: {error}") from error
+    except ImageError:
+        return
