@@ -26,7 +26,7 @@ def run(context: Context) -> None:
     folder = context.folder / "listing"
     _make(context.small_dataset, folder)
     heading("listing", f"{NUM_EPISODES} episodes, each time in a new process")
-    line = [sys.executable, "-m", "benchmarks.listing", folder]
+    line = [sys.executable, "-m", "benchmarks.listing_job", folder]
     rows = [
         [float(n) for n in subprocess.run(line, check=True, capture_output=True, text=True).stdout.split()]
         for _ in range(3 * context.rounds + 1)
@@ -66,17 +66,3 @@ def _make(dataset: Dataset, folder: Path) -> None:
         os.link(dataset.path / original.file, path)
         entries.append(entry)
     write_index(folder, entries)
-
-
-def _time_open(folder: Path) -> tuple[float, float]:
-    """Wall and processor time, ms."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    total = sum(entry.num_steps for entry in Dataset.open(folder).entries)
-    assert total
-    return 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)
-
-
-if __name__ == "__main__":
-    import pyarrow.parquet  # noqa: F401 - start-up is not what is measured here
-
-    print(*_time_open(Path(sys.argv[1])), _time_open(Path(sys.argv[1]))[0])

@@ -35,7 +35,9 @@ def run(context: Context) -> None:
     def read(_: Path) -> None:
         for e, index in chosen:
             step = episodes[e][int(index)]
-            assert len(step.images) == 2
+            # Held until the next pair is there, as above: what is freed at once goes back to the kernel page by page.
+            images = step.images
+            assert len(images) == 2
             assert step.proprioception
             assert step.action
 

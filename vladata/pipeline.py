@@ -263,20 +263,21 @@ def validate(
         for e in dataset.entries
     ]
     found: dict[int, list[Finding]] = {}
-    for done, outcome in enumerate(workers.run(_validate_unit, units, workers=num_workers), start=1):
-        entry = units[outcome.index].entry
-        if isinstance(outcome, workers.Failed):
-            crashed = Finding(
-                message=f"can't be checked: {outcome.reason}",
-                check="structure.readable",
-                severity=Severity.ERROR,
-                episode_id=entry.episode_id,
-                traceback=outcome.traceback,
-            )
-            found[outcome.index] = [crashed]
-        else:
-            found[outcome.index] = outcome.result
-        progress(done, len(units), entry.place)
+    with contextlib.closing(workers.run(_validate_unit, units, workers=num_workers)) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
+            entry = units[outcome.index].entry
+            if isinstance(outcome, workers.Failed):
+                crashed = Finding(
+                    message=f"can't be checked: {outcome.reason}",
+                    check="structure.readable",
+                    severity=Severity.ERROR,
+                    episode_id=entry.episode_id,
+                    traceback=outcome.traceback,
+                )
+                found[outcome.index] = [crashed]
+            else:
+                found[outcome.index] = outcome.result
+            progress(done, len(units), entry.place)
     facts = [_facts(e) for e in dataset.entries]
     together = run_dataset_checks(facts, select=select or None, ignore=ignore)
     return Report(
@@ -323,12 +324,13 @@ def verify(dataset: Dataset, *, num_workers: int = 1, progress: Progress = _quie
     """Re-read every file of a dataset and compare it with manifest and digests; edits don't matter."""
     units = [_EpisodeUnit(folder=dataset.path, entry=e) for e in dataset.all_entries]
     problems: dict[int, list[str]] = {}
-    for done, outcome in enumerate(workers.run(_verify_unit, units, workers=num_workers), start=1):
-        entry = units[outcome.index].entry
-        problems[outcome.index] = (
-            [f"{entry.file}: {outcome.reason}"] if isinstance(outcome, workers.Failed) else outcome.result
-        )
-        progress(done, len(units), entry.place)
+    with contextlib.closing(workers.run(_verify_unit, units, workers=num_workers)) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
+            entry = units[outcome.index].entry
+            problems[outcome.index] = (
+                [f"{entry.file}: {outcome.reason}"] if isinstance(outcome, workers.Failed) else outcome.result
+            )
+            progress(done, len(units), entry.place)
     listed = {e.file for e in dataset.all_entries}
     stray = sorted(
         p.relative_to(dataset.path).as_posix()

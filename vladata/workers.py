@@ -40,6 +40,8 @@ PRELOAD = ("numpy", "h5py", "pyarrow.parquet", "cv2", "xxhash")
 _TICK_S = 0.1
 _LOST_S = 1.0
 """How long the word of a worker's end may take to arrive before its unit is given up."""
+_JOIN_S = 20.0
+"""How long the threads of a pool may take to end; then they are left to the end of this process."""
 _GRACE_S = 3.0
 """How long a worker that was told to stop may tidy up."""
 _START_S, _IDLE_S = 120.0, 30.0
@@ -253,11 +255,17 @@ class _Crew:
         self._pool.stop()  # type: ignore[no-untyped-call]
         try:
             self._end_units(_GRACE_S)
-            self._pool.join()
+            self._join()
         except KeyboardInterrupt:  # a second one: no more patience
             self._end_units(0.0)
-            self._pool.join()
+            self._join()
             raise
+
+    def _join(self) -> None:
+        """Wait for the pool's threads, not for ever: a killed worker may have left half a message in a pipe."""
+        waiting = threading.Thread(target=self._pool.join, daemon=True)
+        waiting.start()
+        waiting.join(_JOIN_S)
 
     def _end_units(self, grace_s: float) -> None:
         pids = {int(self._cells[task.slot]) for task in self._tasks.values()}
