@@ -425,6 +425,7 @@ import signal
 from vladata.sources import Place, mcap
 
 SUFFIXES = (".hostile",)
+IS_GENERAL = False
 
 
 def _act(words):

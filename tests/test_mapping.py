@@ -69,7 +69,7 @@ def test_equal_mappings_have_equal_digests(schema):
         ("from: /front", "topic: /front", "mappings.mcap.streams.front"),
         ("from: /front", "from: ''", "mappings.mcap.streams.front.from"),
         ("offset_ns: -37000000", "offset_ns: 0.037", "offset_ns: input should be a valid integer"),
-        ("offset_ns: -37000000", "sync: slerp", "sync: input should be 'hold', 'nearest' or 'linear'"),
+        ("offset_ns: -37000000", "sync: cubic", "sync: input should be 'hold', 'nearest', 'linear' or 'slerp'"),
         (
             "source: mcap",
             "source: mcap\n    step_clock: {stream: wrist}",

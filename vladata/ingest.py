@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -78,17 +78,23 @@ def source_module(name: str) -> Module:
     return cast(Module, plugins.load("sources", name))
 
 
-def detect(path: Path) -> str | None:
-    """Name of the source that reads a file or folder, by its content; None where none does."""
-    return next((n for n in plugins.names("sources") if source_module(n).can_read(path)), None)
+def detect(path: Path, preferred: Collection[str] = ()) -> str | None:
+    """Name of the source that reads a file or folder, by its content; None where none does.
+
+    Preferred sources come first (those that there is a mapping for); then those of one format, before those that
+    read anything of a kind.
+    """
+    names = sorted(plugins.names("sources"), key=lambda n: (n not in preferred, source_module(n).IS_GENERAL, n))
+    return next((n for n in names if source_module(n).can_read(path)), None)
 
 
-def discover(path: Path, *, is_named: bool = True) -> Discovery:
+def discover(path: Path, *, is_named: bool = True, preferred: Collection[str] = ()) -> Discovery:
     """Find recordings in a file or folder; runs in a worker, for it parses foreign files.
 
     Args:
         path: Where to look.
         is_named: The user named this very path: a file that is no recording is an error, not something to ignore.
+        preferred: Sources that there is a mapping for.
 
     Raises:
         SourceError: There is no such path.
@@ -98,10 +104,10 @@ def discover(path: Path, *, is_named: bool = True) -> Discovery:
     found: list[Found] = []
     rejected: list[Rejected] = []
     ignored: list[str] = []
-    for candidate in _candidates(path, 0):
+    for candidate in _candidates(path, 0, preferred):
         workers.beat()
         try:
-            source = detect(candidate) or _by_suffix(candidate)
+            source = detect(candidate, preferred) or _by_suffix(candidate)
             if source is not None:
                 places = tuple(source_module(source).places(candidate))
                 found.append(Found(path=candidate, source=source, places=places))
@@ -114,7 +120,7 @@ def discover(path: Path, *, is_named: bool = True) -> Discovery:
     return Discovery(found=tuple(found), rejected=tuple(rejected), ignored=tuple(ignored))
 
 
-def discover_all(sources: Sequence[Path], num_workers: int) -> Discovery:
+def discover_all(sources: Sequence[Path], num_workers: int, preferred: Collection[str] = ()) -> Discovery:
     """Find all recordings, each argument in a worker of its own; a recording that is named twice comes once.
 
     A file in a folder that crashes, hangs or grows a worker costs itself: the rest of the folder is looked at again.
@@ -122,7 +128,7 @@ def discover_all(sources: Sequence[Path], num_workers: int) -> Discovery:
     found: dict[Path, Found] = {}
     rejected: list[Rejected] = []
     ignored: list[str] = []
-    for part in _discover_each(sources, num_workers, is_named=True):
+    for part in _discover_each(sources, num_workers, functools.partial(discover, preferred=preferred)):
         for item in part.found:
             found.setdefault(item.path.resolve(), item)
         rejected += part.rejected
@@ -131,9 +137,8 @@ def discover_all(sources: Sequence[Path], num_workers: int) -> Discovery:
     return Discovery(found=tuple(found.values()), rejected=tuple(rejected), ignored=tuple(ignored))
 
 
-def _discover_each(paths: Sequence[Path], num_workers: int, *, is_named: bool) -> list[Discovery]:
+def _discover_each(paths: Sequence[Path], num_workers: int, look: Callable[..., Discovery]) -> list[Discovery]:
     parts: dict[int, list[Discovery]] = {}
-    look = functools.partial(discover, is_named=is_named)
     failed: list[workers.Failed] = []
     with contextlib.closing(workers.run(look, list(paths), workers=num_workers)) as outcomes:
         for outcome in outcomes:
@@ -142,31 +147,33 @@ def _discover_each(paths: Sequence[Path], num_workers: int, *, is_named: bool) -
             else:
                 parts[outcome.index] = [outcome.result]
     for outcome in failed:
-        parts[outcome.index] = _discover_rest(paths[outcome.index], outcome, num_workers)
+        parts[outcome.index] = _discover_rest(paths[outcome.index], outcome, num_workers, look)
     return [part for index in sorted(parts) for part in parts[index]]
 
 
-def _discover_rest(path: Path, failed: workers.Failed, num_workers: int) -> list[Discovery]:
+def _discover_rest(
+    path: Path, failed: workers.Failed, num_workers: int, look: Callable[..., Discovery]
+) -> list[Discovery]:
     """What is left of a path whose worker failed: of a folder, all that does not fail again."""
     itself = Discovery(rejected=(Rejected(input=path.name or str(path), place="", reason=failed.reason),))
     if failed.kind == "error" or not path.is_dir():
         return [itself]
     children = _visible(path)
-    parts = _discover_each(children, num_workers, is_named=False)
+    parts = _discover_each(children, num_workers, functools.partial(look, is_named=False))
     return parts if any(p.rejected for p in parts) else [itself]
 
 
-def _candidates(path: Path, depth: int) -> Iterator[Path]:
+def _candidates(path: Path, depth: int, preferred: Collection[str]) -> Iterator[Path]:
     """Folders that are recordings or can't be searched, and all files, in sorted order."""
     try:
-        children = None if not path.is_dir() or detect(path) is not None else _visible(path)
+        children = None if not path.is_dir() or detect(path, preferred) is not None else _visible(path)
     except OSError:
         children = None
     if children is None or (not children and depth == 0) or depth > MAX_DEPTH:
         yield path
         return
     for child in children:
-        yield from _candidates(child, depth + 1)
+        yield from _candidates(child, depth + 1, preferred)
 
 
 def _visible(folder: Path) -> list[Path]:

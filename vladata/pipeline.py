@@ -124,7 +124,8 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
     Raises:
         SchemaError: A recording has no mapping, or a row of the labels names no recording, or several.
     """
-    seen = discover_all(sources, num_workers)
+    preferred = [options.mapping.source] if options.mapping is not None else sorted(options.schema.mappings)
+    seen = discover_all(sources, num_workers, preferred)
     embodiment, labels = options.schema.embodiment, options.labels
     units = []
     for item in seen.found:

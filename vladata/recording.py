@@ -15,6 +15,7 @@ __all__ = [
     "FrameStream",
     "Frames",
     "Instruction",
+    "Mark",
     "Outcome",
     "Recording",
     "SourceFile",
@@ -39,6 +40,8 @@ class Stream:
     """[N, D], in the source's own number type, dimensions in the schema's order."""
     receive_time_ns: Int64Array | None = None
     """When the recorder received each sample, [N]; None where not known or the same."""
+    clock_choice: str = ""
+    """Which of the source's stamps `time_ns` is: `header`, `log`, `publish`, a column's name; empty: it has one."""
 
 
 class Frames(Protocol):
@@ -111,6 +114,8 @@ class FrameStream:
     """Of a video, for instance `yuv420p`; of raw images that were encoded, what they were."""
     receive_time_ns: Int64Array | None = None
     video: VideoTrack | None = None
+    clock_choice: str = ""
+    """As of `Stream`."""
 
     @property
     def num_frames(self) -> int:
@@ -152,6 +157,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A message that says where a demonstration begins or ends."""
+
+    receive_time_ns: int
+    """When the recorder received it: the clock of the streams' `receive_time_ns`."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
     """A file that a recording was read from."""
 
@@ -178,6 +192,8 @@ class Recording:
     """True where the rows of all streams are already steps, index by index."""
     instructions: tuple[Instruction, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    """Where the mapping's `split` names a topic: its messages, in the order of receipt."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Free facts that the source states: operator, scene, robot serial, split."""
     notes: tuple[str, ...] = ()

@@ -568,7 +568,14 @@ class TestStreams:
     def test_field_of_another_shape_names_both_shapes(self, use: Use) -> None:
         rows = [*usual(2), *(joints(START + i, [1.0, 2.0, 3.0], ["x", "y", "z"]) for i in range(3))]
         with pytest.raises(SourceError, match=r"has shape \[3\] \(x, y, z\); state must have \[2\] \(a, b\)"):
-            use([r for r in rows if r[0] != "/joints" or len(r[3]["name"]) == 3])
+            use([r for r in rows if r[0] != "/joints" or len(r[3]["name"]) == 3], request({"state": {"join": "index"}}))
+
+    def test_other_names_are_joined_by_index_on_request_only(self, use: Use) -> None:
+        rows = [joints(START + i, [1.0, 2.0], ["q0", "q1"]) for i in range(3)]
+        with pytest.raises(SourceError, match=r"names \(q0, q1\); state needs \(a, b\): all .* or say join: index"):
+            use(rows)
+        recording = use(rows, request({"state": {"join": "index"}}))
+        np.testing.assert_array_equal(numbers(recording, "state").values, [[1, 2]] * 3)
 
     def test_empty_field_names_both_shapes(self, use: Use) -> None:
         with pytest.raises(SourceError, match=r"/joints.effort has shape \[0\] .*must have \[2\]"):

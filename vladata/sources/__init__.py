@@ -90,6 +90,9 @@ class Source(Protocol):
     SUFFIXES: tuple[str, ...]
     """File suffixes of the format: a file so named whose content is something else is damaged, not foreign."""
 
+    IS_GENERAL: bool
+    """Whether it reads anything of a kind (any HDF5, any CSV): asked after the sources of one format."""
+
     def can_read(self, path: Path) -> bool:
         """Tell by content whether this file or folder is a recording of this format; never raises on bad content."""
 

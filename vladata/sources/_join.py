@@ -45,10 +45,10 @@ def join_columns(
     num_elements = values.shape[1] if values.ndim == 2 else -1
     has_names = len(source_names) > 0 and len(source_names) == num_elements
     by_name = has_names and mapping.select is None and set(wanted) <= set(source_names)
-    if mapping.join == "name" and not by_name:
+    if not by_name and (mapping.join == "name" or (has_names and mapping.join == "auto" and mapping.select is None)):
         raise SourceError(
             f"{where} names {_shown(source_names)}; {signal.name} needs {_shown(wanted)}: "
-            "all must be there to join by name"
+            "all must be there to join by name, or say join: index"
         )
     if by_name and mapping.join != "index":
         index = [list(source_names).index(n) for n in wanted]

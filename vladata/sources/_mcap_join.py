@@ -140,16 +140,15 @@ def columns(numbers: Numbers, topic: Topic, signal: Signal, mapping: StreamMappi
         values = flat.reshape(len(rows), length) if is_whole else flat[starts[rows][:, None] + np.arange(length)]
         if length and names[k] and len(names[k]) != length:
             notes.append(f"{where}: messages have {len(names[k])} names and {length} values")
+        if parts and names[k] and not set(mapping.names or signal.names) <= set(names[k]):
+            _refuse_other_names(where, signal, mapping, int(rows[0]), (names[used[0]], names[k]))
         joined, how = join_columns(values, names[k], signal, mapping)
         parts.append((rows, joined))
         hows.add(how)
     is_by_index = any(h.endswith("by index") for h in hows)
-    if len(parts) > 1 and is_by_index and mapping.join != "index":
+    if len(parts) > 1 and is_by_index:
         i = int(parts[1][0][0])
-        raise SourceError(
-            f"{where}: names change at message {i} from {_shown(names[used[0]])} to {_shown(names[int(names_of[i])])}; "
-            f"{signal.name} must be joined by name, or set join to index in the mapping"
-        )
+        _refuse_other_names(where, signal, mapping, i, (names[used[0]], names[int(names_of[i])]))
     notes += sorted(hows)
     if num_foreign:
         notes.append(f"{signal.name}: {num_foreign} messages of {where} name none of its dimensions; they are left out")
@@ -160,6 +159,17 @@ def columns(numbers: Numbers, topic: Topic, signal: Signal, mapping: StreamMappi
     rows = np.concatenate([r for r, _ in parts])
     order = np.argsort(rows, kind="stable")
     return Columns(values=np.concatenate([v for _, v in parts])[order], rows=rows[order], notes=tuple(notes))
+
+
+def _refuse_other_names(
+    where: str, signal: Signal, mapping: StreamMapping, row: int, names: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    """Refuse names that change within a topic, where elements could mean other joints from there on."""
+    if mapping.join != "index":
+        raise SourceError(
+            f"{where}: names change at message {row} from {_shown(names[0])} to {_shown(names[1])}; "
+            f"{signal.name} must be joined by name, or set join to index in the mapping"
+        )
 
 
 def _names(numbers: Numbers, count: int) -> tuple[list[tuple[str, ...]], Int64Array]:

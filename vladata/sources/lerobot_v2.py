@@ -27,9 +27,10 @@ from ._lerobot_meta import Meta, codebase_version, episode_index, episode_name, 
 from ._lerobot_rows import Rows, row_times
 from ._row_labels import as_text, row_instructions, row_outcome
 
-__all__ = ["SUFFIXES", "can_read", "inspect", "places", "read"]
+__all__ = ["IS_GENERAL", "SUFFIXES", "can_read", "inspect", "places", "read"]
 
 SUFFIXES: tuple[str, ...] = ()
+IS_GENERAL = False
 
 _INDEX_COLUMNS = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _MAX_SHOWN_ROWS = 5

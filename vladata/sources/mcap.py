@@ -25,11 +25,12 @@ from ._mcap_labels import LabelReader, Labels
 from ._mcap_topics import Topic, Want
 from ._mcap_types import message_type
 
-__all__ = ["SUFFIXES", "can_read", "inspect", "places", "read"]
+__all__ = ["IS_GENERAL", "SUFFIXES", "can_read", "inspect", "places", "read"]
 
 Int64Array = NDArray[np.int64]
 
 SUFFIXES = (".mcap",)
+IS_GENERAL = False
 
 MAX_METADATA_VALUE = 200
 

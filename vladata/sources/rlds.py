@@ -25,9 +25,10 @@ from ._row_labels import as_text, row_instructions, row_outcome
 from ._tfds import Dataset, FeatureInfo, Shard, find_version, open_dataset, read_features
 from ._tfrecord import RecordSpan, read_record, walk
 
-__all__ = ["SUFFIXES", "can_read", "inspect", "places", "read"]
+__all__ = ["IS_GENERAL", "SUFFIXES", "can_read", "inspect", "places", "read"]
 
 SUFFIXES: tuple[str, ...] = (".tfrecord",)
+IS_GENERAL = False
 
 _MISSING = "missing"
 _FLAGS = ("is_first", "is_last", "is_terminal")
