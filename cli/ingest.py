@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ._console import FAILED, LOSSY, default_workers, fail, human_bytes, note, out, out_json, progress, table
+from ._console import FAILED, LOSSY, USAGE, default_workers, fail, human_bytes, note, out, out_json, progress, table
 
 if TYPE_CHECKING:
     from vladata.ingest import Rejected
@@ -17,9 +17,14 @@ SHOWN = 100
 
 
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE", help="Recordings, or folders of them.")],
     schema: Annotated[str, typer.Option("--schema", "-s", help="Embodiment schema: a name or the path of a .yaml.")],
     dataset: Annotated[Path, typer.Option("--output", "-o", metavar="DATASET", help="Dataset folder; made if new.")],
+    sources: Annotated[
+        list[Path] | None, typer.Argument(metavar="[SOURCE]...", help="Recordings, folders of them, or patterns.")
+    ] = None,
+    from_list: Annotated[
+        list[Path] | None, typer.Option("--list", metavar="FILE", help="Text file of sources, one a line; - is stdin.")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help="Mapping file; goes before the schema's default.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="instruction=…, outcome=…, or metadata.")
@@ -33,13 +38,18 @@ def ingest(
 
     Run it again after an interruption: it does only what is missing.
 
-    Example: vladata ingest recordings/ --schema sample_arm -o dataset
+    Example: vladata ingest recordings/ "more/**/*.bag" --schema sample_arm -o dataset
     """
+    from vladata.inputs import expand_inputs, read_list
     from vladata.labels import Labels, parse_set, read_labels
     from vladata.mapping import load_mapping, load_schema
     from vladata.pipeline import IngestOptions, plan_ingest
     from vladata.pipeline import ingest as run
 
+    listed = [item for file in from_list or () for item in read_list(file)]
+    if not sources and not listed:
+        fail("no source; name recordings, folders of them or patterns, or a --list", USAGE)
+    inputs = expand_inputs([*(sources or ()), *listed])
     loaded = load_schema(schema)
     options = IngestOptions(
         schema=loaded,
@@ -47,10 +57,10 @@ def ingest(
         labels=Labels(common=parse_set(set_ or []), by_place=read_labels(labels) if labels else {}),
     )
     if dry_run:
-        _print_plan(plan_ingest(sources, dataset, options, num_workers=workers), as_json)
+        _print_plan(plan_ingest(inputs, dataset, options, num_workers=workers), as_json)
         return
     with progress("ingest", "demonstrations") as report:
-        result = run(sources, dataset, options, num_workers=workers, progress=report)
+        result = run(inputs, dataset, options, num_workers=workers, progress=report)
     if as_json:
         out_json(_plain(result))
     if not result.committed:
@@ -102,6 +112,8 @@ def _line(item: "Rejected") -> str:
 def _print(result: "IngestResult", dataset: Path) -> None:
     from vladata.text import printable
 
+    for line in _new_lines(result):
+        out(printable(line))
     for line in _skew_table(result):
         out(printable(line))
     notes: dict[str, int] = {}
@@ -132,6 +144,22 @@ def _print_rejected(result: "IngestResult", dataset: Path) -> None:
         note(f"rejected  {_line(item)}")
     if len(result.rejected) > SHOWN:
         note(f"rejected  {len(result.rejected) - SHOWN} more, all in {dataset / 'rejected.json'}")
+
+
+def _new_lines(result: "IngestResult") -> list[str]:
+    """One line for each recording that came in."""
+    rows = [
+        [
+            item.entry.place,
+            f"{item.entry.num_steps:,}",
+            f"{item.entry.duration_s:.1f}",
+            human_bytes(item.entry.num_bytes),
+            "partly" if item.is_lossy else "whole",
+        ]
+        for item in result.committed
+        if item.is_new
+    ]
+    return table(rows, ["recording", "steps", "s", "size", "read"], frozenset({1, 2, 3})) if rows else []
 
 
 def _skew_table(result: "IngestResult") -> list[str]:

@@ -105,6 +105,14 @@ class Episode:
         """`success`, `failure`, or an empty text where nobody said; the last marker counts."""
         return next((o.kind for o in reversed(self.outcomes) if o.kind in {"success", "failure"}), "")
 
+    @property
+    def derived_actions(self) -> frozenset[str]:
+        """Actions that nobody recorded: they were made at synchronization, and have no stream."""
+        sync = self.provenance.get("sync")
+        policy = sync.get("policy") if isinstance(sync, Mapping) else None
+        derived = policy.get("derived") if isinstance(policy, Mapping) else None
+        return frozenset(str(n) for n in derived) if isinstance(derived, Mapping) else frozenset()
+
     def texts_at(self, time_ns: int, kind: str) -> list[str]:
         """Instructions of a kind that hold at a time: the latest that began, or those for the whole episode."""
         timed = [i for i in self.instructions if i.kind == kind and i.time_ns is not None and i.time_ns <= time_ns]

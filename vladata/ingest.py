@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from . import plugins, workers
+from .conversion import Converted, check_units, convert
 from .documents import canonical_json
 from .embodiment import Embodiment
 from .errors import DatasetError, SchemaError, SourceError, VladataError
 from .gate import check_hdf5
 from .labels import Labels, labelled
-from .mapping import Mapping
+from .mapping import Mapping, SchemaFile
 from .recording import Recording
 from .sources import Place, Request, Source
 from .store.catalog import Entry, entry_of
@@ -25,6 +26,7 @@ from .store.layout import FORMAT_VERSION
 from .store.reader import read_episode
 from .store.writer import EpisodeDraft, write_episode
 from .sync.align import Synchronized, synchronize
+from .sync.derive import derived_notes
 from .sync.split import split_backward
 
 __all__ = ["Committed", "Found", "IngestUnit", "Rejected", "discover", "ingest_unit", "source_module"]
@@ -251,6 +253,11 @@ def ingest_unit(unit: IngestUnit) -> list[Committed]:
 
 def _commit(recording: Recording, unit: IngestUnit) -> Committed:
     given = unit.labels.of(recording.place) or unit.labels.of(unit.place.name)
+    converted = convert(recording, unit.embodiment, unit.mapping)
+    recording = dataclasses.replace(
+        converted.recording, notes=(*converted.recording.notes, *derived_notes(unit.mapping))
+    )
+    converted = dataclasses.replace(converted, recording=recording)
     synchronized = synchronize(recording, unit.embodiment, unit.mapping)
     episode_id = _episode_id(recording, unit, synchronized, given)
     name = episode_file(episode_id)
@@ -261,7 +268,7 @@ def _commit(recording: Recording, unit: IngestUnit) -> Committed:
                 f"{recording.place}: already in the dataset with another schema, mapping or labels; "
                 "correct it with vladata edit, or ingest into a new dataset"
             )
-        size, sha256 = write_episode(path, _draft(recording, unit, synchronized, episode_id, given))
+        size, sha256 = write_episode(path, _draft(converted, unit, synchronized, episode_id, given))
         is_new = True
     else:
         size, sha256 = hash_file(path)
@@ -301,8 +308,9 @@ def _episode_id(recording: Recording, unit: IngestUnit, synchronized: Synchroniz
 
 
 def _draft(
-    recording: Recording, unit: IngestUnit, synchronized: Synchronized, episode_id: str, given: dict[str, str]
+    converted: Converted, unit: IngestUnit, synchronized: Synchronized, episode_id: str, given: dict[str, str]
 ) -> EpisodeDraft:
+    recording = converted.recording
     instructions, outcomes, extra = labelled(given, recording.instructions, recording.outcomes)
     provenance = {
         "source": recording.source,
@@ -314,6 +322,8 @@ def _draft(
         "notes": list(recording.notes),
         "labels_given": given,
     }
+    if converted.lines:
+        provenance["conversions"] = converted.as_json()
     return EpisodeDraft(
         episode_id=episode_id,
         recording_id=recording.recording_id,
@@ -327,24 +337,22 @@ def _draft(
     )
 
 
-def mapping_for(
-    embodiment_name: str, source: str, default: Mapping | None, given: Mapping | None, path: Path
-) -> Mapping:
-    """The mapping for recordings of a source.
+def mapping_for(schema: SchemaFile, source: str, given: Mapping | None, path: Path) -> Mapping:
+    """The mapping for recordings of a source; a given one goes before the schema's.
 
     Raises:
-        SchemaError: The schema has none for this source and none was given; with the command that drafts one.
+        SchemaError: There is none, with the command that drafts one; or it declares units that don't fit.
     """
-    if given is not None:
-        if given.source != source:
-            raise SchemaError(f"{path.name} is a {source} recording; the mapping is for {given.source}")
-        return given
-    if default is None:
+    if given is not None and given.source != source:
+        raise SchemaError(f"{path.name} is a {source} recording; the mapping is for {given.source}")
+    chosen = given if given is not None else schema.mapping_for(source)
+    if chosen is None:
         raise SchemaError(
-            f"{embodiment_name} has no mapping for {source} recordings; draft one: "
-            f"vladata inspect {path} --schema {embodiment_name} --write-mapping mapping.yaml"
+            f"{schema.name} has no mapping for {source} recordings; draft one: "
+            f"vladata inspect {path} --schema {schema.name} --write-mapping mapping.yaml"
         )
-    return default
+    check_units(schema.embodiment, chosen)
+    return chosen
 
 
 def unused_labels(labels: Labels, places: Sequence[str]) -> list[str]:

@@ -129,8 +129,7 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
     embodiment, labels = options.schema.embodiment, options.labels
     units = []
     for item in seen.found:
-        default = options.schema.mapping_for(item.source)
-        chosen = mapping_for(embodiment.name, item.source, default, options.mapping, item.path)
+        chosen = mapping_for(options.schema, item.source, options.mapping, item.path)
         units += [
             IngestUnit(
                 path=item.path,

@@ -6,7 +6,7 @@ from itertools import groupby
 from ..embodiment import Dimension, Signal
 from ..errors import SchemaError
 from ..units import Kind, Mode, RotationConvention
-from ._rotation import CONVERTIBLE, GROUP_SIZE
+from .rotation import CONVERTIBLE, GROUP_SIZE
 
 __all__ = ["References", "check_rotation", "qualified", "rotation_groups", "target_mode"]
 

@@ -22,9 +22,9 @@ from ..embodiment import Signal
 from ..errors import SchemaError, TokenizeError
 from ..units import Kind, Mode, RotationConvention, Unit
 from ._reference import References, check_rotation, qualified, rotation_groups, target_mode
-from ._rotation import GROUP_SIZE, REST, relative, restored
 from .chunks import ActionChunks, ChunkCounts, ChunkRule, check_modes, cut_chunks
 from .plain import STRICT, from_plain, to_plain
+from .rotation import GROUP_SIZE, REST, relative, restored
 
 __all__ = ["ActionDimension", "Representation", "RotationGroup", "stack_signals"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ._rotation import from_vectors
 from .normalization import Normalization
 from .representation import Representation
+from .rotation import from_vectors
 
 __all__ = ["sample_chunks"]
 

@@ -43,7 +43,7 @@ def streams(episode: Episode) -> Iterator[Finding]:
     cameras = {c.name for c in embodiment.cameras}
     for name in embodiment.stream_names:
         if name not in episode.streams:
-            if embodiment.rule(name).required:
+            if embodiment.rule(name).required and name not in episode.derived_actions:
                 yield Finding(message=f"no stream {name}; {embodiment.name} requires it", location=f"/streams/{name}")
         elif isinstance(episode.streams[name], FrameStream) != (name in cameras):
             found, wanted = ("numbers", "images") if name in cameras else ("images", "numbers")

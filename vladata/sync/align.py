@@ -1,5 +1,6 @@
 """Synchronize a recording: streams on their own clocks become steps on one. Design: docs/time.md."""
 
+import dataclasses
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from ..mapping import Mapping, StreamMapping
 from ..recording import AnyStream, FrameStream, Recording, Stream
 from ..units import Clock
 from .clock import summarize
+from .derive import derive_actions, derived_policy
 from .resample import Samples, drop_equal, hold, interpolate, nearest, take_actions
 
 __all__ = ["Synchronized", "synchronize"]
@@ -54,13 +56,22 @@ def synchronize(recording: Recording, embodiment: Embodiment, mapping: Mapping) 
     Raises:
         SyncError: Streams go backward, count different clocks, differ in rows, or share no time.
     """
-    missing = [n for n in embodiment.stream_names if n not in recording.streams and embodiment.rule(n).required]
+    there = {*recording.streams, *mapping.derived}
+    missing = [n for n in embodiment.stream_names if n not in there and embodiment.rule(n).required]
     if missing:
         raise SyncError(f"{recording.place}: no stream {missing[0]}; {embodiment.name} requires it")
     kind = mapping.step_clock.kind or ("rows" if recording.is_stepped else "stream")
     if kind == "rows":
-        return _pass_rows(recording, embodiment, mapping)
-    return _Aligner(recording, embodiment, mapping).run()
+        result = _pass_rows(recording, embodiment, mapping)
+    else:
+        result = _Aligner(recording, embodiment, mapping).run()
+    if not mapping.derived:
+        return result
+    return dataclasses.replace(
+        result,
+        steps=derive_actions(result.steps, embodiment, mapping),
+        policy={**result.policy, "derived": derived_policy(mapping)},
+    )
 
 
 def _period_ns(embodiment: Embodiment) -> float:
