@@ -15,10 +15,10 @@ demo: $(STAMP)             ## the main job on sample_data/
 	PATH="$(BIN):$$PATH" sh sample_data/demo.sh demo
 
 test: $(STAMP)             ## the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-all: $(STAMP)         ## also what takes long
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(STAMP)             ## style, types, architecture
 	$(BIN)/ruff check .

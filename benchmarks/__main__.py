@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .context import Context
 
-NAMES = ("ingest", "export", "resize", "random_read", "memory", "listing", "startup")
+NAMES = ("ingest", "export", "resize", "random_read", "memory", "listing", "startup", "timing")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Peak memory of each process while a long recording is ingested and exported."""
+"""Peak memory of each process, and time for each GB, while a long recording is ingested and exported."""
 
 import dataclasses
 import json
@@ -15,8 +15,10 @@ from .workload import BYTES_PER_S, write_recording
 __all__ = ["idle", "peak_mb", "run"]
 
 MB = 1_000_000
-SIZES_MB = (2000, 4000)
+SIZES_MB = (1000, 2000, 4000)
 GOAL = Goal(400.0)
+GROWTH_GOAL = Goal(1.15)
+"""Time for each GB of the longest recording over that of the shortest: the same, but for what runs beside."""
 POLL_S = 0.01
 ROOM = 3.5
 """Recording, episode and export lie on the disk together; the other half is for the file system."""
@@ -30,6 +32,7 @@ class _Peak:
 
 def run(context: Context) -> None:
     sizes = (40, 80) if context.is_quick else SIZES_MB
+    seconds: dict[int, float] = {}
     free = shutil.disk_usage(context.folder).free
     heading("memory", "peak resident memory above what the imports take, two worker processes")
     for size in sizes:
@@ -42,7 +45,7 @@ def run(context: Context) -> None:
             recording = folder / "recording.mcap"
             write_recording(recording, seed=7, duration_s=size * MB / BYTES_PER_S)
             print(f"  a recording of {recording.stat().st_size / 1e6:.0f} MB")
-            _measure("ingest", [recording, folder / "dataset"])
+            seconds[size] = _measure("ingest", [recording, folder / "dataset"]) / recording.stat().st_size * 1e9
             recording.unlink()
             _measure("export", [folder / "dataset", folder / "out"])
             shutil.rmtree(folder / "out")
@@ -50,10 +53,15 @@ def run(context: Context) -> None:
                 _measure("resize", [folder / "dataset", folder / "out"])
         finally:
             shutil.rmtree(folder)
+    for size, value in seconds.items():
+        print(f"  ingest of {size} MB: {value:.2f} s for each GB")
+    if len(seconds) > 1:
+        growth = seconds[max(seconds)] / seconds[min(seconds)]
+        print(f"  time for each GB, longest / shortest {growth:8.2f}  {GROWTH_GOAL}  {verdict(GROWTH_GOAL, growth)}")
 
 
-def _measure(job: str, paths: list[Path]) -> None:
-    """Run a job in a process of its own and watch it and all its children."""
+def _measure(job: str, paths: list[Path]) -> float:
+    """Run a job in a process of its own and watch it and all its children; how long it took, in seconds."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.memory_job", job, *paths], stdout=subprocess.PIPE, text=True
     )
@@ -67,7 +75,8 @@ def _measure(job: str, paths: list[Path]) -> None:
         time.sleep(POLL_S)
     if process.returncode:
         raise RuntimeError(f"{job} ended with exit code {process.returncode}")
-    print(f"  {job}, {time.perf_counter() - start:.1f} s")
+    seconds = time.perf_counter() - start
+    print(f"  {job}, {seconds:.1f} s")
     for role, imports in base.items():
         found = [p.peak_mb for p in peaks.values() if p.role == role]
         above = max(found) - imports
@@ -76,6 +85,7 @@ def _measure(job: str, paths: list[Path]) -> None:
             f"  {GOAL}  {verdict(GOAL, above)}",
             flush=True,
         )
+    return seconds
 
 
 def _family(pid: int) -> list[tuple[int, str]]:

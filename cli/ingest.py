@@ -137,7 +137,7 @@ def _print(result: "IngestResult", dataset: Path) -> None:
 
 def _print_rejected(result: "IngestResult", dataset: Path) -> None:
     if result.ignored:
-        note(f"ignored   {_some(result.ignored)}: not recordings")
+        note(f"ignored   {_some(result.ignored)}: no recordings, or of a kind without a mapping")
     for problem in result.problems:
         note(f"damaged   {problem}")
     for item in result.rejected[:SHOWN]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._console import note, out, out_json, table
-from .schema import write_text
+from .schema import say_unread, write_text
 
 if TYPE_CHECKING:
     from vladata.sources import Inspection, StreamInfo
@@ -15,25 +15,32 @@ if TYPE_CHECKING:
 def inspect(
     path: Annotated[Path, typer.Argument(help="A recording, or a folder of them (the first is shown).")],
     schema: Annotated[str | None, typer.Option("--schema", "-s", help="Schema that a mapping is drafted for.")] = None,
-    write_mapping: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a first mapping.")] = None,
+    write_mapping: Annotated[Path | None, typer.Option(metavar="FILE", help="Draft a mapping.")] = None,
+    urdf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="URDF, for units in a mapping without schema.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a recording holds: streams, types, shapes, clocks, rates, gaps and clock problems.
 
     Example: vladata inspect demo.mcap --schema sample_arm --write-mapping mapping.yaml
     """
-    from vladata.drafts import draft_mapping
+    from vladata.drafts import draft_mapping, look_at
     from vladata.mapping import load_schema
     from vladata.pipeline import inspect as run
+    from vladata.urdf import read_urdf
 
     embodiment = load_schema(schema).embodiment if schema else None
-    found = run(path)
+    joints = read_urdf(urdf) if urdf is not None else None
+    look = look_at(path) if write_mapping is not None else None
+    found = look.inspection if look is not None else run(path)
     if as_json:
         out_json(_plain(found))
     else:
         _print(found)
-    if write_mapping is not None:
-        write_text(draft_mapping(found, embodiment), write_mapping)
+    if look is not None:
+        say_unread(look)
+        write_text(draft_mapping(found, embodiment, samples=look.samples, urdf=joints), write_mapping)
 
 
 def _print(found: "Inspection") -> None:
@@ -79,15 +86,12 @@ def _cells(stream: "StreamInfo") -> list[str]:
 
 
 def _clock_remarks(stream: "StreamInfo") -> list[str]:
-    from vladata.sync.clock import summarize
+    from vladata.sync.clock import clock_problems, summarize
 
     if len(stream.time_ns) < 2:
         return []
-    summary, remarks = summarize(stream.time_ns), []
-    if summary.num_backward:
-        remarks.append(f"time goes backward {summary.num_backward} times")
-    if summary.num_equal:
-        remarks.append(f"{summary.num_equal} stamps equal the one before")
+    summary = summarize(stream.time_ns)
+    remarks = list(clock_problems(stream.time_ns, stream.receive_time_ns, stream.clock_choice.partition(".")[0]))
     if summary.gaps:
         index, longest = max(summary.gaps, key=lambda g: g[1])
         at = (int(stream.time_ns[index]) - summary.start_ns) / 1e9

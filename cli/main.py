@@ -11,7 +11,9 @@ from .export import export
 from .ingest import ingest
 from .inspect import inspect
 from .ls import ls
+from .resync import resync
 from .show import show
+from .timing import timing
 from .validate import validate
 from .verify import verify
 
@@ -45,7 +47,7 @@ def main(
     stop_on_terminate()
 
 
-for command in (ingest, validate, export, verify, inspect, ls, show, doctor):
+for command in (ingest, validate, export, verify, inspect, timing, ls, show, resync, doctor):
     app.command()(command)
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")

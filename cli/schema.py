@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._console import note, out, out_json, table
+from ._console import VIOLATION, note, out, out_json, table
 
-app = typer.Typer(no_args_is_help=True, help="Embodiment schemas: list, show, check, draft.")
+if TYPE_CHECKING:
+    from vladata.drafts import Look
+    from vladata.schema_diff import SchemaDiff
+
+app = typer.Typer(no_args_is_help=True, help="Embodiment schemas: list, show, check, draft, diff.")
 
 
 @app.command("list")
@@ -96,17 +100,81 @@ def check(path: Annotated[Path, typer.Argument(help="A schema file.")]) -> None:
 def draft(
     recording: Annotated[Path, typer.Argument(help="A recording.")],
     name: Annotated[str, typer.Option(help="Name of the embodiment.")] = "my_robot",
+    urdf: Annotated[Path | None, typer.Option(metavar="FILE", help="URDF with the joints' limits.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: print.")] = None,
 ) -> None:
-    """Draft a schema from a recording; what it does not know stands there as a comment.
+    """Draft a schema from a recording and a URDF; what it is unsure of stands there as a comment.
 
-    Example: vladata schema draft demo.mcap --name my_robot -o my_robot.yaml
+    Example: vladata schema draft demo.mcap --urdf arm.urdf --name my_robot -o my_robot.yaml
     """
-    from vladata.drafts import draft_schema
-    from vladata.pipeline import inspect
+    from vladata.drafts import draft_schema, look_at
+    from vladata.urdf import read_urdf
 
-    text = draft_schema(inspect(recording), name)
-    write_text(text, output)
+    joints = read_urdf(urdf) if urdf is not None else None
+    look = look_at(recording)
+    say_unread(look)
+    write_text(draft_schema(look.inspection, name, samples=look.samples, urdf=joints, remarks=look.problems), output)
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="Name, or path of a .yaml.")],
+    second: Annotated[str, typer.Argument(help="Name, or path of a .yaml.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what differs between two schemas in meaning, and whether episodes of the first can be read as the second.
+
+    Exit codes: 0 equal, 4 they differ, 1 one of them can't be loaded.
+
+    Example: vladata schema diff my_robot.yaml my_robot_v2.yaml
+    """
+    from vladata.mapping import load_schema
+    from vladata.schema_diff import Effect, diff_schemas
+
+    ours, theirs = load_schema(first), load_schema(second)
+    found = diff_schemas(ours, theirs)
+    if as_json:
+        schemas = [{"name": s.name, "version": s.version, "digest": s.embodiment.digest} for s in (ours, theirs)]
+        differences = [
+            {"place": d.place, "change": d.change, "effect": d.effect, "before": d.before, "after": d.after}
+            for d in found.differences
+        ]
+        out_json(
+            {
+                "first": schemas[0],
+                "second": schemas[1],
+                "equal": found.is_equal,
+                "compatible": found.is_compatible,
+                "same_order": found.is_ordered,
+                "differences": differences,
+            }
+        )
+    else:
+        for difference in found.differences:
+            out(str(difference) + ("   (breaks)" if difference.effect is Effect.BREAKS else ""))
+        out(_verdict(first, second, found))
+    if not found.is_equal:
+        raise typer.Exit(VIOLATION)
+
+
+def _verdict(first: str, second: str, found: "SchemaDiff") -> str:
+    if found.is_equal:
+        return f"{first} and {second} mean the same"
+    from vladata.schema_diff import Effect
+
+    breaks = sum(d.effect is Effect.BREAKS for d in found.differences)
+    if breaks:
+        return (
+            f"episodes of {first} can't be read as {second}: {breaks} of {len(found.differences)} differences break it"
+        )
+    how = "" if found.is_ordered else ", dimensions by name, not by index"
+    return f"episodes of {first} can be read as {second}{how}"
+
+
+def say_unread(look: "Look") -> None:
+    """Name the streams whose values could not be looked at."""
+    for problem in look.problems:
+        note(f"note  values not looked at: {problem}")
 
 
 def write_text(text: str, output: Path | None) -> None:

@@ -25,7 +25,7 @@ def show(
 
     Example: vladata show dataset 0 --contact-sheet frames.png
     """
-    from vladata.pipeline import describe
+    from vladata.report.facts import describe
     from vladata.store.dataset import Dataset
 
     found = Dataset.open(dataset).episode(episode)

@@ -53,12 +53,11 @@ def damaged(tmp_path_factory, sample_recordings):
     contents = {
         "notes.txt": (b"bring the cables\n", "not a recording"),
         "empty.bin": (b"", "empty"),
-        "truncated.mcap": (data[:300_000], "truncated: the file ends at byte 300,000"),
         "beheaded.mcap": (data[100:], "begins with"),
         "line_endings.mcap": (data.replace(b"\r\n", b"\n"), "line endings were converted"),
         "renamed.mcap": (b"bring the cables\n", "begins with"),
         "empty.mcap": (b"", "has 0 bytes"),
-        "flipped.mcap": (data[:200_000] + bytes([data[200_000] ^ 1]) + data[200_001:], "CRC-32"),
+        "cut_early.mcap": (data[:2_000], "truncated: the file ends at byte 2,000"),
         "only_magic.mcap": (data[:8], "truncated"),
     }
     for name, (content, _) in contents.items():
@@ -69,7 +68,7 @@ def damaged(tmp_path_factory, sample_recordings):
 class TestFilesThatAreNoRecordings:
     def test_one_bad_file_is_one_line_and_no_dataset(self, process, damaged, tmp_path):
         folder, reasons = damaged
-        for name in ("notes.txt", "line_endings.mcap", "truncated.mcap"):
+        for name in ("notes.txt", "line_endings.mcap", "cut_early.mcap"):
             out = tmp_path / name
             done = ingest(process, folder / name, out=out)
             assert done.returncode == 1
@@ -95,7 +94,7 @@ class TestFilesThatAreNoRecordings:
         last = done.stderr.splitlines()[-len(listed) :]
         assert all(line.startswith("rejected  ") for line in last)
         assert all(any(name in line for line in last) for name in listed)
-        assert "1 new episodes, 10 rejected" in done.stdout
+        assert "1 new episodes, 9 rejected" in done.stdout
 
     def test_a_folder_is_searched_and_its_other_files_are_ignored_by_name(self, cli, damaged, short, tmp_path):
         folder = tmp_path / "in"
@@ -103,7 +102,10 @@ class TestFilesThatAreNoRecordings:
         shutil.copy(short, folder / "deep")
         done = ingest(cli, folder, out=tmp_path / "out")
         assert done.returncode == 3
-        assert "ignored   deep/er/empty.bin, deep/er/notes.txt: not recordings" in done.stderr
+        assert (
+            "ignored   deep/er/empty.bin, deep/er/notes.txt: no recordings, or of a kind without a mapping"
+            in done.stderr
+        )
         assert set(rejections(tmp_path / "out")) == {n for n in damaged[1] if n.endswith(".mcap")}
         assert len(episodes(cli, tmp_path / "out")) == 1
 
@@ -155,11 +157,39 @@ class TestFilesThatAreNoRecordings:
 
     def test_inspect_says_the_same_of_a_damaged_file(self, cli, damaged):
         folder, reasons = damaged
-        for name in ("truncated.mcap", "line_endings.mcap", "notes.txt"):
+        for name in ("line_endings.mcap", "notes.txt"):
             done = cli("inspect", folder / name)
             assert (done.returncode, done.stdout) == (1, "")
             (line,) = done.stderr.splitlines()
             assert reasons[name] in line
+
+
+class TestRecordingsThatAreDamagedInPart:
+    """Everything that can be read comes in, and what is lost is said: exit code 3."""
+
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            (lambda data: data[:300_000], "truncated: the file ends at byte 300,000"),
+            (lambda data: data[:200_000] + bytes([data[200_000] ^ 1]) + data[200_001:], "the chunk"),
+        ],
+        ids=["truncated", "flipped"],
+    )
+    def test_the_rest_comes_in_and_the_note_says_what_is_lost(self, cli, sample_recordings, tmp_path, damage, words):
+        data = (sample_recordings / "demo_000.mcap").read_bytes()
+        path = tmp_path / "demo.mcap"
+        path.write_bytes(damage(data))
+        out = tmp_path / "out"
+        done = no_traceback(ingest(cli, path, out=out))
+        assert done.returncode == 3
+        assert any(words in line for line in done.stderr.splitlines())
+        assert not (out / "rejected.json").exists()
+        (row,) = episodes(cli, out)
+        assert row["num_steps"] > 20
+        assert cli("validate", out, "--fail-on", "never").returncode == 0
+        done = no_traceback(cli("inspect", path))
+        assert done.returncode == 0
+        assert words in done.stdout + done.stderr
 
 
 class TestRecordingsThatDoNotFit:

@@ -18,7 +18,7 @@ from vladata import plugins
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAX_LINES = 420
-LONGER = {"vladata/video.py": 480, "vladata/drafts.py": 440}
+LONGER: dict[str, int] = {}
 """One thing each, thought over; they must not grow."""
 
 MODULES = sorted(p for folder in ("vladata", "cli") for p in (ROOT / folder).rglob("*.py"))
@@ -92,7 +92,7 @@ except SystemExit as left:
         allowed = {
             "h5py": ("vladata/store/", "vladata/gate.py", "vladata/sources/", "vladata/workers.py", "cli/doctor.py"),
             "cv2": ("vladata/images.py", "cli/doctor.py", "vladata/_worker.py"),
-            "av": ("vladata/video.py",),
+            "av": ("vladata/video.py", "vladata/frame_decoder.py"),
             "datasets": ("vladata/exporters/",),
             "typer": ("cli/",),
         }

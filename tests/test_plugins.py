@@ -7,7 +7,20 @@ from vladata.errors import PluginNotFoundError
 
 
 def test_a_folder_s_files_are_its_plugins():
-    assert plugins.names("sources") == ["lerobot_v2", "mcap", "rlds"]
+    assert plugins.names("sources") == [
+        "aloha_hdf5",
+        "csv_video",
+        "droid",
+        "hdf5_columns",
+        "lerobot_v2",
+        "lerobot_v3",
+        "libero_hdf5",
+        "mcap",
+        "rlds",
+        "robomimic_hdf5",
+        "ros_bag",
+        "umi_zarr",
+    ]
     assert plugins.names("tokenizers") == ["openvla_bins", "rt1_bins", "uniform_bins"]
     assert plugins.names("exporters") == ["huggingface"]
     assert {"timing", "values", "camera", "labels", "structure", "duplicates"} == set(plugins.names("checks"))
@@ -36,7 +49,7 @@ def test_a_typing_error_gets_the_nearest_name():
 
 
 def test_a_strange_name_gets_the_list():
-    with pytest.raises(PluginNotFoundError, match="there are: lerobot_v2, mcap, rlds"):
+    with pytest.raises(PluginNotFoundError, match="there are: aloha_hdf5, csv_video, droid, "):
         plugins.load("sources", "zzz")
 
 

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vladata.errors import GateError, ImageError, MissingExtraError, SourceError
+from vladata.frame_decoder import FrameDecoder
 from vladata.recording import BytesFrames, FrameStream, VideoTrack
 from vladata.units import Clock
-from vladata.video import FrameDecoder, Video, open_video
+from vladata.video import Video, open_video
 
 av = pytest.importorskip("av", reason="the extra 'video' is not installed")
 
@@ -352,7 +353,7 @@ class TestBadFiles:
         self, with_b_frames: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with open_video(with_b_frames) as video:
-            monkeypatch.setattr("vladata.video.MAX_PIXELS", HEIGHT * WIDTH // 4)
+            monkeypatch.setattr("vladata.frame_decoder.MAX_PIXELS", HEIGHT * WIDTH // 4)
             with pytest.raises(ImageError, match=r"^frame 0 of camera"):
                 FrameDecoder(stream_of(video)).decode(0)
 

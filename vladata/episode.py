@@ -123,7 +123,7 @@ class Episode:
         return [i.text for i in self.instructions if i.kind == kind and i.time_ns is None]
 
     def frame(self, camera: str, index: int) -> Image:
-        """Decode one frame of a camera to RGB, [H, W, 3] uint8.
+        """Decode one frame of a camera to RGB, [H, W, 3] uint8; a `color_order` of `bgr` in the schema is undone.
 
         Raises:
             EpisodeFormatError: The frame is damaged or can't be decoded.
@@ -136,7 +136,9 @@ class Episode:
             raise IndexError(f"frame {index} of {camera}; there are {stream.num_frames}")
         if self.decode is None:
             raise TypeError("this episode was not read from a file; it has no decoder")
-        return self.decode(stream, index)
+        image = self.decode(stream, index)
+        is_swapped = any(c.name == camera and c.color_order == "bgr" for c in self.embodiment.cameras)
+        return np.ascontiguousarray(image[..., ::-1]) if is_swapped else image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

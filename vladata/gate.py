@@ -7,18 +7,28 @@ because HDF5 can crash on files that are damaged with intent.
 import re
 import stat
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from .errors import GateError
 from .text import clip, printable
+from .workers import beat
 
 if TYPE_CHECKING:
     from h5py import h5a, h5d, h5g, h5o, h5p, h5t
 
-__all__ = ["MAX_CHUNK_BYTES", "MAX_DEPTH", "MAX_OBJECTS", "check_hdf5", "check_size", "inside", "template_path"]
+__all__ = [
+    "MAX_CHUNK_BYTES",
+    "MAX_DEPTH",
+    "MAX_OBJECTS",
+    "check_hdf5",
+    "check_size",
+    "hdf5_access",
+    "inside",
+    "template_path",
+]
 
 MAX_OBJECTS = 10_000
 """Groups and datasets of an HDF5 file; an episode has about a hundred, and walking 10,000 takes under a second."""
@@ -147,6 +157,7 @@ def _filled(template: str, place: str, values: Mapping[str, int | str]) -> str:
 def check_hdf5(
     path: Path,
     *,
+    only: Sequence[str] | None = None,
     max_objects: int = MAX_OBJECTS,
     max_depth: int = MAX_DEPTH,
     max_chunk_bytes: int = MAX_CHUNK_BYTES,
@@ -158,6 +169,8 @@ def check_hdf5(
 
     Args:
         path: The file.
+        only: Paths of what will be read, without overlap; the rest is not looked at, apart from the groups on the
+            way. With a `/` at its end a path stands for the group itself, not for what is in it. None: everything.
         max_objects: Groups and datasets.
         max_depth: Nested groups.
         max_chunk_bytes: One chunk, decompressed.
@@ -176,19 +189,26 @@ def check_hdf5(
         max_depth=max_depth,
         max_chunk_bytes=max_chunk_bytes,
     )
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    access.set_file_locking(False, True)  # reading must work on read-only and network file systems
     try:
-        file = h5py.h5f.open(str(path).encode(), h5py.h5f.ACC_RDONLY, fapl=access)
+        file = h5py.h5f.open(str(path).encode(), h5py.h5f.ACC_RDONLY, fapl=hdf5_access())
     except (OSError, RuntimeError, ValueError) as error:
         raise GateError(f"{walk.name}: not a readable HDF5 file: {clip(printable(str(error)), 200)}") from error
     try:
-        walk.run(h5py.h5g.open(file, b"/"))
+        walk.run(h5py.h5g.open(file, b"/"), only)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise GateError(f"{walk.name}: damaged HDF5: {clip(printable(str(error)), 200)}") from error
     finally:
         file.close()
+
+
+def hdf5_access() -> "h5p.PropFAID":
+    """How foreign files are opened; the same everywhere, for one process can't open a file in two ways at once."""
+    import h5py
+
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_file_locking(False, True)  # reading must work on read-only and network file systems
+    return access
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,21 +224,52 @@ class _Walk:
     declared: int = 0
     seen: set[int] = field(default_factory=set)
 
-    def run(self, root: "h5g.GroupID") -> None:
-        """Look at everything that hangs on the root."""
+    def run(self, root: "h5g.GroupID", only: Sequence[str] | None) -> None:
+        """Look at everything that hangs on the root, or on some paths."""
         from h5py import h5g
 
-        todo: list[tuple[h5o.ObjectID, str, int]] = [(root, "/", 0)]
+        todo: list[tuple[h5o.ObjectID, str, int]]
+        todo = [(root, "/", 0)] if only is None else self._starts(root, only)
         while todo:
+            beat()
             item, place, depth = todo.pop()
-            self._check_new(item, place)
-            self._check_attributes(item, place)
+            self._check_itself(item, place)
             if not isinstance(item, h5g.GroupID):
-                self._check_dataset(item, place)
                 continue
             if depth >= self.max_depth:
                 self._refuse(place, f"nested {depth + 1} deep; must be at most {self.max_depth}")
             todo += [(child, f"{place.rstrip('/')}/{name}", depth + 1) for child, name in self._children(item, place)]
+
+    def _starts(self, root: "h5g.GroupID", only: Sequence[str]) -> "list[tuple[h5o.ObjectID, str, int]]":
+        """What lies at some paths, where it is there; looks at the groups on the way."""
+        from h5py import h5g
+
+        known: dict[str, h5o.ObjectID] = {"/": root}
+        starts: list[tuple[h5o.ObjectID, str, int]] = []
+        self._check_itself(root, "/")
+        for path in only:
+            parts = [p for p in path.split("/") if p]
+            item, place = root, "/"
+            for depth, part in enumerate(parts, start=1):
+                if not isinstance(item, h5g.GroupID) or part.encode() not in item:
+                    break
+                place = f"{place.rstrip('/')}/{part}"
+                if place not in known:
+                    known[place] = self._member(item, part.encode(), item.links.get_info(part.encode()).type, place)
+                    if depth == len(parts) and not path.endswith("/"):
+                        starts.append((known[place], place, depth))
+                    else:
+                        self._check_itself(known[place], place)
+                item = known[place]
+        return starts
+
+    def _check_itself(self, item: "h5o.ObjectID", place: str) -> None:
+        from h5py import h5g
+
+        self._check_new(item, place)
+        self._check_attributes(item, place)
+        if not isinstance(item, h5g.GroupID):
+            self._check_dataset(item, place)
 
     def _refuse(self, place: str, what: str) -> NoReturn:
         raise GateError(f"{self.name}: {clip(printable(place), 200)}: {what}")
@@ -232,8 +283,6 @@ class _Walk:
         self.seen.add(address)
 
     def _children(self, group: "h5g.GroupID", place: str) -> "list[tuple[h5o.ObjectID, str]]":
-        from h5py import h5d, h5g, h5l, h5o
-
         count = len(self.seen) + group.get_num_objs()
         if count > self.max_objects:
             self._refuse(place, f"{count:,} objects so far; must be at most {self.max_objects:,}")
@@ -242,14 +291,19 @@ class _Walk:
         children = []
         for name, kind in links:
             text = self._checked_name(name, place)
-            if kind != h5l.TYPE_HARD:
-                word = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}.get(kind, "a link")
-                self._refuse(f"{place.rstrip('/')}/{text}", f"is {word}; must be a plain member")
-            child = h5o.open(group, name)
-            if not isinstance(child, (h5g.GroupID, h5d.DatasetID)):
-                self._refuse(f"{place.rstrip('/')}/{text}", "is a named type; must be a group or a dataset")
-            children.append((child, text))
+            children.append((self._member(group, name, kind, f"{place.rstrip('/')}/{text}"), text))
         return children
+
+    def _member(self, group: "h5g.GroupID", name: bytes, kind: int, place: str) -> "h5o.ObjectID":
+        from h5py import h5d, h5g, h5l, h5o
+
+        if kind != h5l.TYPE_HARD:
+            word = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}.get(kind, "a link")
+            self._refuse(place, f"is {word}; must be a plain member")
+        child = h5o.open(group, name)
+        if not isinstance(child, (h5g.GroupID, h5d.DatasetID)):
+            self._refuse(place, "is a named type; must be a group or a dataset")
+        return child
 
     def _checked_name(self, name: bytes, place: str) -> str:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "contact_sheet",
     "decode",
     "decode_depth",
+    "decode_reduced",
     "encode_jpeg",
     "encode_png",
     "letterbox",
@@ -179,6 +180,23 @@ def decode(data: bytes | memoryview, info: ImageInfo | None = None) -> Image:
     return _decode(data, info, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
+def decode_reduced(data: bytes | memoryview, most: int) -> NDArray[np.uint8]:
+    """Decode to grey, [h, w], reduced by 2, 4 or 8 until no side is longer than `most`, as far as that goes.
+
+    Raises:
+        ImageError: As `decode`.
+    """
+    info = probe(data)
+    factor = next((f for f in (1, 2, 4) if max(info.height, info.width) <= f * most), 8)
+    if info.codec == "png" or factor == 1:
+        return decode(data, info)[::factor, ::factor, 1]
+    flags = getattr(_cv2(), f"IMREAD_REDUCED_GRAYSCALE_{factor}") | _cv2().IMREAD_IGNORE_ORIENTATION
+    image = _imdecode(data, info, flags)
+    if image is None or image.shape != (-(-info.height // factor), -(-info.width // factor)):
+        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels is truncated or damaged")
+    return image
+
+
 def decode_depth(data: bytes | memoryview) -> NDArray[np.uint16]:
     """Decode a depth image: a grey PNG of 8 or 16 bits, in the camera's own unit.
 
@@ -201,19 +219,23 @@ def decode_depth(data: bytes | memoryview) -> NDArray[np.uint16]:
 
 
 def _decode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8]:
-    cv2 = _cv2()
-    if info.codec == "png":
-        _check_chunks(data)
-    try:
-        image: Image | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise _translated(error, "can't be decoded") from error
+    image = _imdecode(data, info, flags)
     if image is None:
         raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels is truncated or damaged")
     if image.shape[:2] != (info.height, info.width):
         found = f"{image.shape[0]}x{image.shape[1]}"
         raise ImageError(f"{info.codec} decodes to {found} pixels; its header says {info.height}x{info.width}")
     return image
+
+
+def _imdecode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8] | None:
+    cv2 = _cv2()
+    if info.codec == "png":
+        _check_chunks(data)
+    try:
+        return cast("Image | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+    except cv2.error as error:
+        raise _translated(error, "can't be decoded") from error
 
 
 def _check_chunks(data: bytes | memoryview) -> None:

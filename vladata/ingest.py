@@ -1,35 +1,24 @@
 """Recordings become episodes: find them, read, synchronize and commit each in its own process."""
 
 import contextlib
-import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
 from . import plugins, workers
-from .conversion import Converted, check_units, convert
-from .documents import canonical_json
+from .commit import Committed, Target, commit
+from .conversion import check_units, convert
 from .embodiment import Embodiment
-from .errors import DatasetError, SchemaError, SourceError, VladataError
+from .errors import SchemaError, SourceError, VladataError
 from .gate import check_hdf5
-from .labels import Labels, labelled
+from .labels import Labels
 from .mapping import Mapping, SchemaFile
-from .recording import Recording
 from .sources import Place, Request, Source
-from .store.catalog import Entry, entry_of
-from .store.dataset import hash_file
-from .store.dataset_writer import episode_file
-from .store.layout import FORMAT_VERSION
-from .store.reader import read_episode
-from .store.writer import EpisodeDraft, write_episode
-from .sync.align import Synchronized, synchronize
-from .sync.derive import derived_notes
-from .sync.split import split_backward
+from .sync.split import split_recording
 
-__all__ = ["Committed", "Found", "IngestUnit", "Rejected", "discover", "ingest_unit", "source_module"]
+__all__ = ["Found", "IngestUnit", "Rejected", "discover", "ingest_unit", "source_module"]
 
 MAX_DEPTH = 8
 """Folders are searched this deep for recordings."""
@@ -86,8 +75,13 @@ def detect(path: Path, preferred: Collection[str] = ()) -> str | None:
     Preferred sources come first (those that there is a mapping for); then those of one format, before those that
     read anything of a kind.
     """
-    names = sorted(plugins.names("sources"), key=lambda n: (n not in preferred, source_module(n).IS_GENERAL, n))
-    return next((n for n in names if source_module(n).can_read(path)), None)
+    known = plugins.names("sources")
+    # Two rounds, so that the modules of formats that nobody has are imported only where they are needed.
+    for group in ([n for n in known if n in preferred], [n for n in known if n not in preferred]):
+        for name in sorted(group, key=lambda n: (source_module(n).IS_GENERAL, n)):
+            if source_module(name).can_read(path):
+                return name
+    return None
 
 
 def discover(path: Path, *, is_named: bool = True, preferred: Collection[str] = ()) -> Discovery:
@@ -221,21 +215,22 @@ class IngestUnit:
     recordings: frozenset[str]
     """Ids of the recordings that the dataset has already."""
 
+    @property
+    def target(self) -> Target:
+        """Where its episodes go."""
+        return Target(embodiment=self.embodiment, mapping=self.mapping, folder=self.folder, recordings=self.recordings)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """An episode that is in the dataset."""
+class Taken:
+    """What came of one unit."""
 
-    entry: Entry
-    is_new: bool
-    """False where it was there before."""
-    is_lossy: bool = False
-    notes: tuple[str, ...] = ()
-    skew_ms: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    """p50, p95 and largest age of each stream's samples at the steps."""
+    committed: tuple[Committed, ...]
+    rejected: tuple[Rejected, ...] = ()
+    """Parts of a recording that holds several demonstrations; the others came in."""
 
 
-def ingest_unit(unit: IngestUnit) -> list[Committed]:
+def ingest_unit(unit: IngestUnit) -> Taken:
     """Read, synchronize and commit one demonstration; runs in a worker.
 
     Raises:
@@ -243,98 +238,19 @@ def ingest_unit(unit: IngestUnit) -> list[Committed]:
     """
     module = source_module(unit.source)
     request = Request(embodiment=unit.embodiment, mapping=unit.mapping)
-    done = []
+    done: list[Committed] = []
+    rejected: list[Rejected] = []
     for recording in module.read(unit.path, unit.place, request):
-        splits = unit.mapping.on_backward_time == "split"
-        parts = split_backward(recording) if splits else [recording]
-        done += [_commit(part, unit) for part in parts]
-    return done
-
-
-def _commit(recording: Recording, unit: IngestUnit) -> Committed:
-    given = unit.labels.of(recording.place) or unit.labels.of(unit.place.name)
-    converted = convert(recording, unit.embodiment, unit.mapping)
-    recording = dataclasses.replace(
-        converted.recording, notes=(*converted.recording.notes, *derived_notes(unit.mapping))
-    )
-    converted = dataclasses.replace(converted, recording=recording)
-    synchronized = synchronize(recording, unit.embodiment, unit.mapping)
-    episode_id = _episode_id(recording, unit, synchronized, given)
-    name = episode_file(episode_id)
-    path = unit.folder / name
-    if not path.exists():
-        if recording.recording_id in unit.recordings:
-            raise DatasetError(
-                f"{recording.place}: already in the dataset with another schema, mapping or labels; "
-                "correct it with vladata edit, or ingest into a new dataset"
-            )
-        size, sha256 = write_episode(path, _draft(converted, unit, synchronized, episode_id, given))
-        is_new = True
-    else:
-        size, sha256 = hash_file(path)
-        is_new = False
-    episode = read_episode(path, is_trusted=True)
-    return Committed(
-        entry=entry_of(episode, file=name, num_bytes=size, sha256=sha256),
-        is_new=is_new,
-        is_lossy=recording.is_lossy,
-        notes=recording.notes,
-        skew_ms=_skew(synchronized),
-    )
-
-
-def _skew(synchronized: Synchronized) -> dict[str, tuple[float, float, float]]:
-    import numpy as np
-
-    steps, result = synchronized.steps, {}
-    for name, age in steps.age_ns.items():
-        counted = age[steps.valid[name]] / 1e6
-        if len(counted):
-            p50, p95 = np.percentile(counted, [50, 95])
-            result[name] = (float(p50), float(p95), float(counted.max()))
-    return result
-
-
-def _episode_id(recording: Recording, unit: IngestUnit, synchronized: Synchronized, given: dict[str, str]) -> str:
-    parts = (
-        f"episode {FORMAT_VERSION}",
-        recording.recording_id,
-        unit.embodiment.digest,
-        unit.mapping.digest,
-        canonical_json(synchronized.policy),
-        canonical_json(given),
-    )
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _draft(
-    converted: Converted, unit: IngestUnit, synchronized: Synchronized, episode_id: str, given: dict[str, str]
-) -> EpisodeDraft:
-    recording = converted.recording
-    instructions, outcomes, extra = labelled(given, recording.instructions, recording.outcomes)
-    provenance = {
-        "source": recording.source,
-        "place": recording.place,
-        "files": [dataclasses.asdict(f) for f in recording.files],
-        "mapping": unit.mapping.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        "mapping_digest": unit.mapping.digest,
-        "sync": {"policy": synchronized.policy, "counts": synchronized.counts},
-        "notes": list(recording.notes),
-        "labels_given": given,
-    }
-    if converted.lines:
-        provenance["conversions"] = converted.as_json()
-    return EpisodeDraft(
-        episode_id=episode_id,
-        recording_id=recording.recording_id,
-        embodiment=unit.embodiment,
-        streams=recording.streams,
-        steps=synchronized.steps,
-        instructions=instructions,
-        outcomes=outcomes,
-        metadata={**recording.metadata, **extra},
-        provenance=provenance,
-    )
+        parts = split_recording(recording, unit.mapping)
+        for part in parts:
+            given = unit.labels.of(part.place) or unit.labels.of(unit.place.name)
+            try:
+                done.append(commit(convert(part, unit.embodiment, unit.mapping), unit.target, given))
+            except VladataError as error:
+                if len(parts) == 1:
+                    raise
+                rejected.append(Rejected(input=unit.path.name, place=part.place, reason=str(error)))
+    return Taken(committed=tuple(done), rejected=tuple(rejected))
 
 
 def mapping_for(schema: SchemaFile, source: str, given: Mapping | None, path: Path) -> Mapping:

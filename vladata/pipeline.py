@@ -10,26 +10,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from . import workers
 from .checks import EpisodeFacts
 from .checks._runner import run_checks, run_dataset_checks
-from .episode import Episode
+from .commit import Committed
 from .errors import DatasetError, SchemaError, VladataError
 from .finding import Finding, Report
 from .gate import inside
-from .ingest import Committed, IngestUnit, Rejected, discover, discover_all, ingest_unit, mapping_for, unused_labels
+from .ingest import (
+    IngestUnit,
+    Rejected,
+    discover,
+    discover_all,
+    ingest_unit,
+    mapping_for,
+    source_module,
+    unused_labels,
+)
 from .labels import Labels
 from .mapping import Mapping, SchemaFile
-from .recording import FrameStream
 from .sources import Inspection
 from .store.catalog import Entry
 from .store.dataset import Dataset, hash_file
 from .store.dataset_writer import writing
 from .store.edits import Edit, apply_edits
 from .store.reader import read_episode, verify_episode
-from .sync.clock import summarize
 
 __all__ = ["IngestOptions", "IngestPlan", "IngestResult", "ingest", "inspect", "plan_ingest", "validate", "verify"]
 
@@ -122,14 +127,24 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
     """Find what there is to take in, without reading values.
 
     Raises:
-        SchemaError: A recording has no mapping, or a row of the labels names no recording, or several.
+        SchemaError: No recording has a mapping, or a row of the labels names no recording, or several.
     """
     preferred = [options.mapping.source] if options.mapping is not None else sorted(options.schema.mappings)
     seen = discover_all(sources, num_workers, preferred)
     embodiment, labels = options.schema.embodiment, options.labels
-    units = []
+    units, rejected, ignored = [], list(seen.rejected), list(seen.ignored)
+    problem: SchemaError | None = None
     for item in seen.found:
-        chosen = mapping_for(options.schema, item.source, options.mapping, item.path)
+        try:
+            chosen = mapping_for(options.schema, item.source, options.mapping, item.path)
+        except SchemaError as error:
+            problem = problem or error
+            if source_module(item.source).IS_GENERAL and item.path not in sources:
+                # A stray table or HDF5 file in a folder of recordings: nobody said that it is one.
+                ignored.append(item.path.name)
+            else:
+                rejected.append(Rejected(input=item.path.name, place="", reason=str(error)))
+            continue
         units += [
             IngestUnit(
                 path=item.path,
@@ -143,6 +158,8 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
             )
             for place in item.places
         ]
+    if problem is not None and not units:
+        raise problem
     places = [u.place.name for u in units]
     unused = unused_labels(labels, places)
     if unused:
@@ -150,7 +167,8 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
     ambiguous = sorted(p for p in labels.by_place if places.count(p) > 1)
     if ambiguous:
         raise SchemaError(f"labels for {ambiguous[0]!r} fit {places.count(ambiguous[0])} recordings of that name")
-    return IngestPlan(units=tuple(units), rejected=seen.rejected, ignored=seen.ignored)
+    rejected.sort(key=lambda r: (r.input, r.place))
+    return IngestPlan(units=tuple(units), rejected=tuple(rejected), ignored=tuple(ignored))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -177,7 +195,7 @@ def ingest(
         progress: Called after each demonstration.
 
     Raises:
-        SchemaError: A recording has no mapping, or a row of the labels names no recording, or several.
+        SchemaError: No recording has a mapping, or a row of the labels names no recording, or several.
         DatasetError: The folder is no dataset, or is being written.
     """
     plan = plan_ingest(sources, folder, options, num_workers=num_workers)
@@ -199,8 +217,9 @@ def ingest(
                 else:
                     # Two inputs of equal name and content are one episode, whichever of them wrote it.
                     committed[outcome.index] = [
-                        dataclasses.replace(c, is_new=c.entry.episode_id not in there) for c in outcome.result
+                        dataclasses.replace(c, is_new=c.entry.episode_id not in there) for c in outcome.result.committed
                     ]
+                    rejected += outcome.result.rejected
                     for item in committed[outcome.index]:
                         if item.is_new:
                             there[item.entry.episode_id] = item.entry
@@ -377,40 +396,3 @@ def verify_export(
     return VerifyResult(
         num_files=result.files, num_bytes=result.bytes, num_rows=result.rows, problems=tuple(result.problems)
     )
-
-
-def describe(episode: Episode) -> dict[str, object]:
-    """What `vladata show` prints of an episode, as JSON values."""
-    streams = []
-    for name, stream in episode.streams.items():
-        summary = summarize(stream.time_ns)
-        is_camera = isinstance(stream, FrameStream)
-        valid = episode.steps.valid.get(name)
-        age = episode.steps.age_ns[name][valid] / 1e6 if valid is not None else ()
-        streams.append(
-            {
-                "name": name,
-                "kind": stream.codec if isinstance(stream, FrameStream) else f"{stream.values.shape[1]} numbers",
-                "clock": str(stream.clock),
-                "samples": len(stream.time_ns),
-                "rate_hz": round(summary.rate_hz, 2),
-                "age_p95_ms": round(float(np.percentile(age, 95)), 1) if len(age) else 0.0,
-                "invalid": 0 if valid is None else int((~valid).sum()),
-                "is_camera": is_camera,
-            }
-        )
-    return {
-        "episode_id": episode.episode_id,
-        "recording_id": episode.recording_id,
-        "content_digest": episode.content_digest,
-        "embodiment": episode.embodiment.name,
-        "source": episode.provenance.get("source", ""),
-        "place": episode.provenance.get("place", ""),
-        "steps": len(episode),
-        "duration_s": episode.duration_s,
-        "streams": streams,
-        "instructions": [dataclasses.asdict(i) for i in episode.instructions],
-        "outcomes": [dataclasses.asdict(o) for o in episode.outcomes],
-        "metadata": dict(episode.metadata),
-        "notes": episode.provenance.get("notes", []),
-    }

@@ -94,6 +94,11 @@ class VideoTrack:
     """True where decoding can begin, [P]."""
     extradata: bytes
     """Codec configuration (for instance av1C, avcC)."""
+    lead_in: int = 0
+    """Frames before the first that counts, in the order in which they are shown: a part of a longer video is kept from
+    the key frame on that decoding needs. They only serve decoding: no stamp, index or step knows them."""
+    lead_out: int = 0
+    """Frames after the last that counts, which the last ones refer to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,7 +110,7 @@ class FrameStream:
     time_ns: Int64Array
     """Stamps of the frames as recorded, [N], in the order in which they are shown."""
     frames: Frames
-    """N encoded images; or the packets of a video in decode order, N of them as well."""
+    """N encoded images; or the packets of a video in decode order, N and those of its `lead_in` and `lead_out`."""
     codec: str
     """`jpeg` or `png`; for video the codec's name: `av1`, `h264`, `hevc`, …."""
     height: int
@@ -136,6 +141,8 @@ class Instruction:
     """From when on it holds; None: the whole episode."""
     end_ns: int | None = None
     """Until when, not included; None: to the end, or until the next of its kind."""
+    receive_time_ns: int | None = None
+    """When the recorder received it, on the clock of the streams' `receive_time_ns`; None where not known."""
     language: str = ""
     """BCP 47 tag; empty where nobody said."""
     author: str = ""
@@ -150,6 +157,8 @@ class Outcome:
     time_ns: int | None = None
     """When; None: the whole episode."""
     end_ns: int | None = None
+    receive_time_ns: int | None = None
+    """As of `Instruction`."""
     value: float | None = None
     """The reward, the grade; None for plain markers."""
     reason: str = ""

@@ -1,13 +1,12 @@
-"""Video files: their packets, taken out as they are, and frames decoded from packets.
+"""Video files: their packets, taken out as they are.
 
 A recording keeps a video's packets byte for byte. What a decoder needs beside them (stamps, key frames, codec
-configuration) is a `VideoTrack`, so that frames can be decoded later without the container.
+configuration) is a `VideoTrack`, so that frames can be decoded later without the container (frame_decoder.py).
 """
 
 import dataclasses
 import os
 import tempfile
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import workers
-from .errors import GateError, ImageError, MissingExtraError, SourceError
+from .errors import GateError, MissingExtraError, SourceError
 from .images import MAX_PIXELS
-from .recording import FrameStream, VideoTrack
+from .recording import VideoTrack
 from .text import clip, printable
 
 if TYPE_CHECKING:
@@ -29,12 +28,9 @@ if TYPE_CHECKING:
     import av
     import av.container
     import av.video.stream
-    from av.video.codeccontext import VideoCodecContext
-    from av.video.frame import VideoFrame
 
-__all__ = ["CODECS", "FrameDecoder", "PacketFrames", "Video", "open_video"]
+__all__ = ["CODECS", "PacketFrames", "Video", "open_video", "reason_of", "require_av"]
 
-UInt8Array = NDArray[np.uint8]
 Int64Array = NDArray[np.int64]
 
 CODECS = {
@@ -54,7 +50,12 @@ MAX_SIDE = 16384
 _BEAT_EVERY = 500
 
 
-def _av() -> "types.ModuleType":
+def require_av() -> "types.ModuleType":
+    """The package av.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         import av
     except ModuleNotFoundError as error:
@@ -125,6 +126,8 @@ class Video:
     """Bytes of the file."""
     num_other_tracks: int = 0
     """Audio, subtitles and the like, which are not read."""
+    is_in_place: bool = True
+    """False where the packets had to be copied out of the container."""
 
     @property
     def num_frames(self) -> int:
@@ -224,7 +227,7 @@ def _format_of(file: BinaryIO, name: str) -> str:
 @contextmanager
 def _container(path: Path, container_format: str) -> Iterator["av.container.InputContainer"]:
     """Open a container; FFmpeg's errors become `SourceError`."""
-    av = _av()
+    av = require_av()
     try:
         with av.open(
             f"file:{path.absolute()}",
@@ -234,10 +237,11 @@ def _container(path: Path, container_format: str) -> Iterator["av.container.Inpu
         ) as container:
             yield container
     except av.error.FFmpegError as error:
-        raise SourceError(f"{path.name}: damaged video: {_reason(error)}") from error
+        raise SourceError(f"{path.name}: damaged video: {reason_of(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What an error of FFmpeg says, short."""
     return clip(printable(getattr(error, "strerror", None) or str(error)).lower(), 120)
 
 
@@ -321,154 +325,4 @@ def _spooled(video: Video, path: Path, container_format: str, first_order: int) 
         spool.close()
         raise
     video.close()
-    return dataclasses.replace(video, frames=frames)
-
-
-class FrameDecoder:
-    """Decodes frames of a video stream from its packets, by their place in the order in which they are shown.
-
-    Going on from one frame to a later one costs the packets between them, or those from the last key frame before
-    the later one. After a fork the child process begins anew with a codec of its own. Not for several threads.
-    """
-
-    def __init__(self, stream: FrameStream) -> None:
-        """Prepare decoding; nothing is read yet.
-
-        Args:
-            stream: A video's stream: its `video` is there.
-
-        Raises:
-            SourceError: The stream is not a video, its codec is not read, or its tables differ in length.
-        """
-        track = stream.video
-        if track is None:
-            raise SourceError(f"{stream.name}: {stream.codec} frames are single images, not a video")
-        if stream.codec not in CODECS:
-            raise SourceError(f"{stream.name}: codec {stream.codec!r}; must be one of {', '.join(CODECS)}")
-        if len(track.pts) != len(track.keyframes) or len(track.pts) != len(stream.frames.sizes):
-            raise SourceError(
-                f"{stream.name}: {len(stream.frames.sizes)} packets, {len(track.pts)} stamps and "
-                f"{len(track.keyframes)} key frame marks; must be as many"
-            )
-        self._stream = stream
-        self._track = track
-        self._order = np.argsort(track.pts, kind="stable")
-        self._keys = np.flatnonzero(track.keyframes)
-        self._context: VideoCodecContext | None = None
-        self._pid = -1
-        self._ready: deque[VideoFrame] = deque()
-        self._stamp: int | None = None  # of the last frame that came out
-        self._image: UInt8Array | None = None  # that frame, if it was asked for
-        self._reset(0)
-
-    @property
-    def num_frames(self) -> int:
-        """Frames that can be asked for."""
-        return len(self._order)
-
-    def decode(self, index: int) -> UInt8Array:
-        """Decode the frame that is shown as number `index`.
-
-        Args:
-            index: From 0 on, in presentation order.
-
-        Returns:
-            Red, green, blue, [H, W, 3].
-
-        Raises:
-            IndexError: There is no such frame.
-            ImageError: The packets are damaged or give a frame of another size.
-            MissingExtraError: The package av is not installed.
-        """
-        if not 0 <= index < self.num_frames:
-            raise IndexError(f"frame {index} of {self._stream.name}; there are {self.num_frames}")
-        av = _av()
-        packet = int(self._order[index])
-        stamp = int(self._track.pts[packet])
-        try:
-            self._go_to(packet, stamp)
-            if self._image is not None and self._stamp == stamp:
-                return self._image.copy()
-            self._image = self._converted(self._frame(index, stamp), index)
-            return self._image.copy()
-        except av.error.FFmpegError as error:
-            self._context = None
-            raise ImageError(f"frame {index} of {self._stream.name} can't be decoded: {_reason(error)}") from error
-
-    def _go_to(self, packet: int, stamp: int) -> None:
-        """Make sure that feeding on reaches a frame, and no later than beginning anew would."""
-        start = self._start_of(packet, stamp)
-        if self._context is None or self._pid != os.getpid():
-            self._open()
-            self._reset(start)
-            return
-        is_shown = self._stamp == stamp and self._image is not None
-        is_ahead = self._stamp is None or stamp > self._stamp
-        if not is_shown and not (is_ahead and self._start <= start <= self._fed):
-            self._context.flush_buffers()
-            self._reset(start)
-
-    def _frame(self, index: int, stamp: int) -> "VideoFrame":
-        self._image = None
-        while (frame := self._next_frame()) is not None:
-            self._stamp = frame.pts
-            if frame.pts == stamp:
-                return frame
-        self._context = None
-        raise ImageError(f"frame {index} of {self._stream.name} does not come out of its packets")
-
-    def _converted(self, frame: "VideoFrame", index: int) -> UInt8Array:
-        """Red, green, blue; the frame itself is not kept: its converter could not be freed after a fork."""
-        if (frame.height, frame.width) != (self._stream.height, self._stream.width):
-            raise ImageError(
-                f"frame {index} of {self._stream.name} has {frame.height} x {frame.width} pixels; "
-                f"must have {self._stream.height} x {self._stream.width}"
-            )
-        if frame.is_corrupt:
-            raise ImageError(f"frame {index} of {self._stream.name} is damaged")
-        return np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
-
-    def _start_of(self, packet: int, stamp: int) -> int:
-        """The key frame to begin at: the last one that is neither decoded nor shown after the frame.
-
-        Frames that are decoded after a key frame but shown before it may need what lies before it (open GOP).
-        """
-        place = int(np.searchsorted(self._keys, packet, side="right")) - 1
-        while place > 0 and self._track.pts[self._keys[place]] > stamp:
-            place -= 1
-        return int(self._keys[place]) if place >= 0 else 0
-
-    def _open(self) -> None:
-        av = _av()
-        context = av.CodecContext.create(CODECS[self._stream.codec], "r")
-        if self._track.extradata:
-            context.extradata = self._track.extradata
-        context.thread_count = 1  # parallel work is the business of processes
-        context.options = {"max_pixels": str(MAX_PIXELS)}
-        self._context = context
-        self._pid = os.getpid()
-
-    def _reset(self, start: int) -> None:
-        """Begin at a packet, with a codec that knows nothing of what came before."""
-        self._start = self._fed = start
-        self._is_drained = False
-        self._ready.clear()
-        self._stamp = self._image = None
-
-    def _next_frame(self) -> "VideoFrame | None":
-        """The next frame in presentation order; None at the end."""
-        while not self._ready:
-            if self._context is None or self._is_drained:
-                return None
-            if self._fed == self.num_frames:
-                self._is_drained = True
-                self._ready.extend(self._context.decode(None))
-                continue
-            data = self._stream.frames.read(self._fed)
-            # made by size, a packet ends in the zeros that decoders read beyond the end; made from bytes, it does not
-            packet = _av().Packet(len(data))
-            packet.update(bytes(data))
-            packet.pts = int(self._track.pts[self._fed])
-            self._fed += 1
-            self._ready.extend(self._context.decode(packet))
-        return self._ready.popleft()
+    return dataclasses.replace(video, frames=frames, is_in_place=False)

@@ -8,9 +8,10 @@ import pytest
 
 from vladata import images
 from vladata.checks import run_checks
+from vladata.frame_decoder import FrameDecoder
 from vladata.recording import BytesFrames, FrameStream
 from vladata.testing.builders import build_embodiment, build_episode, build_frames
-from vladata.video import FrameDecoder, open_video
+from vladata.video import open_video
 
 av = pytest.importorskip("av")
 

@@ -56,7 +56,7 @@ class TestShow:
         facts = json.loads(cli("show", sample_dataset, "demo_002.mcap", "--json").stdout)
         assert set(facts) == {
             *("episode_id", "recording_id", "content_digest", "embodiment", "source", "place", "steps", "duration_s"),
-            *("streams", "instructions", "outcomes", "metadata", "notes"),
+            *("streams", "derived_actions", "instructions", "outcomes", "metadata", "notes"),
         }
         wrist = next(s for s in facts["streams"] if s["name"] == "wrist")
         assert wrist["invalid"] == 2

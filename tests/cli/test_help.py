@@ -28,9 +28,9 @@ COMMANDS = commands()
 
 def test_the_commands_are_those_of_the_documentation():
     assert {" ".join(words) for words, _ in COMMANDS} == {
-        *("ingest", "validate", "export", "verify", "inspect", "ls", "show", "doctor"),
+        *("ingest", "validate", "export", "verify", "inspect", "timing", "ls", "show", "resync", "doctor"),
         *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "undo", "log")),
-        *(f"schema {n}" for n in ("list", "show", "check", "draft", "json")),
+        *(f"schema {n}" for n in ("list", "show", "check", "diff", "draft", "json")),
         *(f"tokenizer {n}" for n in ("encode", "decode")),
     }
 
@@ -49,9 +49,10 @@ def test_help_has_a_sentence_an_example_and_a_text_for_every_option(cli, words):
 @pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[" ".join(w) for w, _ in COMMANDS])
 def test_what_writes_has_a_dry_run_and_what_prints_a_table_has_json(words, command):
     options = {o for p in command.params for o in p.opts}
-    if words[0] in {"ingest", "export"} or (words[0] == "edit" and words[1] != "log"):
+    if words[0] in {"ingest", "export", "resync"} or (words[0] == "edit" and words[1] != "log"):
         assert "--dry-run" in options
-    if words[-1] in {"ingest", "validate", "export", "verify", "inspect", "ls", "show", "doctor", "log", "list"}:
+    with_json = "ingest validate export verify inspect timing ls show resync doctor log list"
+    if words[-1] in with_json.split():
         assert "--json" in options
 
 

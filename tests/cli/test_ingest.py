@@ -1,5 +1,6 @@
 """`ingest`, `inspect` and `schema` from the user's view."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -277,6 +278,25 @@ class TestInputs:
         assert "0 new episodes, 4 already there" in again.stdout
         assert "three.mcap" not in again.stdout
 
+    def test_a_recording_of_a_format_without_mapping_costs_itself_and_a_stray_table_nothing(
+        self, cli, recording, shared_data, tmp_path
+    ):
+        (tmp_path / "in" / "run").mkdir(parents=True)
+        (tmp_path / "in" / "demo.mcap").write_bytes(recording.read_bytes())
+        (tmp_path / "in" / "run" / "log.csv").write_text("t,x\n0.0,1\n0.1,2\n0.2,3\n")
+        done = ingest(cli, tmp_path / "in", out=tmp_path / "out")
+        assert done.returncode == 0
+        assert "ignored   run: no recordings, or of a kind without a mapping" in done.stderr
+        done = ingest(cli, tmp_path / "in", tmp_path / "in" / "run", out=tmp_path / "out2")
+        assert done.returncode == 3
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("rejected")]
+        assert "sample_arm has no mapping for csv_video recordings; draft one: vladata inspect" in line
+        bag = shared_data / "kuka_joint_states_ros1_bag" / "test.bag"
+        (tmp_path / "in" / "old.bag").write_bytes(bag.read_bytes())
+        done = ingest(cli, tmp_path / "in", out=tmp_path / "out3")
+        assert done.returncode == 3
+        assert "1 new episodes, 1 rejected" in done.stdout
+
     def test_no_source_is_a_usage_error(self, cli, tmp_path):
         done = ingest(cli, out=tmp_path / "out")
         assert done.returncode == 2
@@ -331,3 +351,34 @@ class TestUnitsAndDerivedActions:
         assert done.returncode == 1
         assert "units of joint_position.joint1 are mm, which become m; the schema has rad" in done.stderr
         assert not (tmp_path / "out").exists()
+
+
+class TestSeveralDemonstrationsInOneFile:
+    def test_marks_cut_a_file_into_episodes_and_a_part_that_can_t_be_aligned_costs_itself(
+        self, cli, write_recording, tmp_path
+    ):
+        marks = {0.1: "start", 0.8: "stop", 0.85: "start", 0.851: "stop", 0.9: "start", 1.9: "stop"}
+
+        def change(topic, message, ns):
+            made = [(topic, message, ns)]
+            if topic == "/instruction":
+                for at, text in marks.items():
+                    mark = copy.deepcopy(message)
+                    mark.data = text
+                    made.append(("/episode", mark, ns + round(at * 1e9)))
+            return made
+
+        path = write_recording(tmp_path / "day.mcap", change, seconds=2)
+        schema = yaml.safe_load((SCHEMAS / "sample_arm.yaml").read_text())
+        schema["mappings"]["mcap"]["split"] = {"from": "/episode", "field": "data"}
+        (tmp_path / "robot.yaml").write_text(yaml.safe_dump(schema))
+        done = cli("ingest", path, "-s", tmp_path / "robot.yaml", "-o", tmp_path / "out")
+        assert done.returncode == 3, done.stderr
+        (rejected,) = json.loads((tmp_path / "out" / "rejected.json").read_text())["rejected"]
+        assert rejected["place"] == "day.mcap#1"
+        first, last = sorted(vladata.open(tmp_path / "out"), key=lambda e: e.steps.time_ns[0])
+        assert (first.provenance["place"], last.provenance["place"]) == ("day.mcap#0", "day.mcap#2")
+        assert 0.4 < first.duration_s < 0.75 < last.duration_s < 1.05
+        assert first.recording_id != last.recording_id
+        again = cli("ingest", path, "-s", tmp_path / "robot.yaml", "-o", tmp_path / "out")
+        assert "0 new episodes, 2 already there, 1 rejected" in again.stdout

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vladata.embodiment import Camera, Dimension, Embodiment, Signal, StreamRule
 from vladata.errors import GateError, SourceError, VladataError
@@ -15,7 +17,7 @@ from vladata.mapping import LabelMapping, OutcomeMapping, StreamMapping, load_sc
 from vladata.mapping import Mapping as SourceMapping
 from vladata.recording import FrameStream, Instruction, Outcome, Recording, Stream
 from vladata.sources import Place, Request, Source, lerobot_v2
-from vladata.sources._lerobot_meta import element_names
+from vladata.sources._lerobot_info import element_names
 from vladata.units import Clock, Kind, Mode, Unit
 
 source: Source = lerobot_v2
@@ -254,8 +256,11 @@ class TestG1:
         for place in places:
             with pytest.raises(SourceError, match=rf"^data/chunk-000/{place.name}\.parquet is not there$"):
                 list(lerobot_v2.read(root, place, request()))
-        with pytest.raises(SourceError, match="no episode can be read: 5 of 5 parquet files are not there"):
-            lerobot_v2.inspect(root)
+        inspection = lerobot_v2.inspect(root)
+        assert inspection.problems[0] == "no episode can be read; what follows is as declared"
+        assert "5 of 5 parquet files are not there, first data/chunk-000/episode_000000.parquet" in inspection.problems
+        video = {s.name: s for s in inspection.streams}["observation.images.follower_wrist"]
+        assert (video.kind, video.codec, video.count, video.shape) == ("video", "av1", 775, (480, 640, 3))
 
     def test_version_3_is_refused_with_both_versions(self, shared_data: Path) -> None:
         root = shared_data / "rebot_devarm_lerobot_v30"
@@ -341,6 +346,14 @@ class TestRows:
     def test_columns_of_numbers_are_vectors_of_one(self, toy: Callable[..., Path]) -> None:
         with pytest.raises(SourceError, match=r"frame_index has shape \[1\] .*; state must have \[2\] \(a, b\)"):
             only(toy(), request(state="frame_index"))
+
+    def test_two_columns_of_one_name_are_refused_by_it(self, toy: Callable[..., Path]) -> None:
+        root = toy()
+        table = pq.read_table(root / PARQUET)
+        pq.write_table(table.append_column("action", table.column("action")), root / PARQUET)
+        with pytest.raises(SourceError, match="column 'action' comes twice; names must differ"):
+            only(root)
+        assert any("column 'action' comes twice" in p for p in lerobot_v2.inspect(root).problems)
 
     def test_missing_column_names_it_and_those_that_are_there(self, toy: Callable[..., Path]) -> None:
         with pytest.raises(SourceError, match=r"no column 'observation.pose'; there are observation.state, action, "):
@@ -620,9 +633,203 @@ class TestImagesInRows:
 
     def test_row_without_an_image_is_named(self, toy: Callable[..., Path]) -> None:
         column = [{"bytes": self.JPEG, "path": "a"}] * 3 + [{"bytes": None, "path": "b"}] * 3
-        with pytest.raises(SourceError, match=f"{PARQUET}: image has no image at row 3; 3 are missing"):
+        with pytest.raises(SourceError, match=f"{PARQUET}: image has no image at row 3; every row must have one"):
             only(toy({"image": column}), request(front="image"))
 
     def test_column_of_numbers_is_no_camera(self, toy: Callable[..., Path]) -> None:
         with pytest.raises(SourceError, match=r"action is list<.*>; must be encoded images"):
             only(toy(), request(front="action"))
+
+
+# ------------------------------------------------------------------- oddities of others
+
+
+class TestOddities:
+    def test_each_episode_is_read_with_its_own_columns(self, toy: Callable[..., Path]) -> None:
+        root = toy()
+        rows = np.arange(4)
+        other: Changes = {f"arm1_j{k}": np.full(4, -1, dtype=np.int32) for k in range(1, 4)}
+        other |= {f"arm2_j{k}": (100 * k + rows).astype(np.int32) for k in range(1, 3)}
+        other |= {"t": rows * 0.207 + 3, "episode": np.full(4, 1), "cam0": [TestImagesInRows.JPEG] * 4}
+        parquet(root / "data/chunk-000/episode_000001.parquet", other)
+        assert [p.name for p in lerobot_v2.places(root)] == ["episode_000000", "episode_000001"]
+        assert len(values(only(root), "state")) == ROWS
+        with pytest.raises(SourceError, match=r"no column 'observation\.state'; there are arm1_j1, arm1_j2"):
+            list(lerobot_v2.read(root, Place(name="episode_000001"), request(front="cam0")))
+        streams = {
+            "state": StreamMapping(source="arm2_j*", names=("arm2_j2", "arm2_j1")),
+            "action": StreamMapping(source="arm2_j*", join="index"),
+            "front": StreamMapping(source="cam0"),
+        }
+        mapping = SourceMapping(source="lerobot_v2", streams=streams, options={"time_column": "t"})
+        wanted = Request(embodiment=TOY, mapping=mapping)
+        (recording,) = lerobot_v2.read(root, Place(name="episode_000001"), wanted)
+        assert values(recording, "state").tolist() == [[200 + k, 100 + k] for k in range(4)]
+        assert values(recording, "action").tolist() == [[100 + k, 200 + k] for k in range(4)]
+        assert recording.streams["state"].time_ns.tolist() == np.round((rows * 0.207 + 3) * 1e9).astype(int).tolist()
+        assert "rows come at 4.831 Hz (median), info.json declares 10 fps" in recording.notes
+        assert any("arm1_j1" in n for n in recording.notes if n.startswith("not kept: "))
+
+    def test_numbers_that_stand_for_an_arm_that_was_not_there_are_named(self, toy: Callable[..., Path]) -> None:
+        rows = [[0.5 * k, -1, -1, -1] for k in range(ROWS)]
+        root = toy({"observation.state": rows}, info={"features": {"observation.state": {"names": list("abcd")}}})
+        info = {s.name: s for s in lerobot_v2.inspect(root).streams}["observation.state"]
+        assert info.problems == ("b, c, d are -1 in every row: not connected? If so: placeholder: -1",)
+
+    def test_actions_that_are_shifted_states_are_named(self, toy: Callable[..., Path]) -> None:
+        states = [[k / 3, -k / 7] for k in range(ROWS)]
+        root = toy({"action": [*states[1:], [9.0, 9.0]]})
+        note = "action[t] is observation.state[t+1] in every row: measured states, not commands"
+        assert note in only(root).notes
+        assert note in lerobot_v2.inspect(root).problems
+        assert not any("measured states" in n for n in only(toy()).notes)
+
+    def test_actions_that_are_states_of_the_same_row_are_named(self, toy: Callable[..., Path]) -> None:
+        states = [[k / 3, -k / 7] for k in range(ROWS)]
+        assert any("observation.state[t] in every row" in n for n in only(toy({"action": states})).notes)
+
+    def test_an_episode_of_one_row_is_read(self, toy: Callable[..., Path]) -> None:
+        recording = only(toy(num_rows=1))
+        assert values(recording, "state").shape == (1, 2)
+        assert camera(recording).time_ns.tolist() == [0]
+
+    def test_parts_that_modality_json_names_are_streams(self, toy: Callable[..., Path]) -> None:
+        wide = [[float(10 * k + e) for e in range(5)] for k in range(ROWS)]
+        features: Changes = {
+            "observation.state": {"dtype": "float32", "shape": [5], "names": None},
+            VIDEO_KEY: {"dtype": "video", "shape": [HEIGHT, WIDTH, 3]},
+        }
+        root = toy({"observation.state": wide}, info={"features": features})
+        modality = {
+            "state": {
+                "base": {"start": 0, "end": 1},
+                "left_arm": {"start": 1, "end": 3},
+                "odd": {"start": 4, "end": 2},
+            },
+            "action": {"left_arm": {"start": 0, "end": 2, "original_key": "action"}, "long": {"start": 0, "end": 7}},
+            "video": {"ego": {"original_key": VIDEO_KEY}},
+            "annotation": {"human.task": {"original_key": "task_index"}},
+        }
+        write(root / "meta" / "modality.json", json.dumps(modality).encode())
+        label = LabelMapping(source="annotation.human.task")
+        parts = {"state": "state.left_arm", "action": "action.left_arm", "front": "video.ego"}
+        recording = only(root, request(**parts, instruction=label))
+        assert recording.instructions == (Instruction(text="stack the cups"),)
+        assert values(recording, "state").tolist() == [row[1:3] for row in wide]
+        assert values(recording, "action").tolist() == columns()["action"]
+        assert camera(recording).num_frames == ROWS
+        selected = SourceMapping.model_validate(
+            {
+                "source": "lerobot_v2",
+                "streams": {
+                    "state": StreamMapping(source="observation.state", select=(2, 4)),
+                    "action": StreamMapping(source="action"),
+                    "front": StreamMapping(source=VIDEO_KEY),
+                },
+            }
+        )
+        found = values(only(root, Request(embodiment=TOY, mapping=selected)), "state")
+        assert found.tolist() == [[row[2], row[4]] for row in wide]
+        inspection = lerobot_v2.inspect(root)
+        assert "state.left_arm = observation.state[1:3]" in dict(inspection.facts)["modality.json"]
+        assert f"video.ego = {VIDEO_KEY}, annotation" in dict(inspection.facts)["modality.json"]
+        assert "modality.json: state.odd is no slice; must have start and end" in inspection.problems
+        with pytest.raises(SourceError, match=r"modality\.json says action\.long is action\[0:7\]; it has 2 values"):
+            only(root, request(state="state.left_arm", action="action.long"))
+
+    def test_the_folder_of_videos_may_be_called_video(self, toy: Callable[..., Path]) -> None:
+        root = toy()
+        (root / "videos").rename(root / "video")
+        assert only(root).files[1].name == VIDEO.replace("videos/", "video/")
+
+    def test_files_beside_the_episodes_are_named(self, toy: Callable[..., Path]) -> None:
+        root = toy()
+        for name in ("data/.DS_Store", "data/chunk-000/episode_000026", "data/metadata/session.json"):
+            write(root / name, b"x")
+        (problem,) = [p for p in lerobot_v2.inspect(root).problems if "beside" in p]
+        assert problem == (
+            "3 files beside the episodes are left: data/.DS_Store, data/chunk-000/episode_000026, "
+            "data/metadata/session.json"
+        )
+
+    def test_declared_totals_that_differ_are_named(self, toy: Callable[..., Path]) -> None:
+        root = toy(info={"total_episodes": 50, "total_frames": 14983, "splits": {"train": "0:50"}})
+        problems = lerobot_v2.inspect(root).problems
+        assert "info.json declares 50 episodes; there are 1" in problems
+        assert f"info.json declares 14983 frames; meta/episodes.jsonl adds up to {ROWS}" in problems
+        assert "info.json declares splits up to episode 50; there are 1" in problems
+
+    def test_a_column_whose_name_begins_another_is_itself(self, toy: Callable[..., Path]) -> None:
+        root = toy({"action.raw": [[7.0, 7.0]] * ROWS})
+        assert values(only(root), "action").tolist() == columns()["action"]
+
+    def test_an_info_json_that_git_lfs_left_says_so(self, tmp_path: Path) -> None:
+        write(tmp_path / "meta" / "info.json", POINTER)
+        assert lerobot_v2.can_read(tmp_path)
+        with pytest.raises(SourceError, match=r"meta/info\.json: a Git LFS pointer"):
+            lerobot_v2.places(tmp_path)
+
+    def test_changed_files_give_an_error_or_rows(self, toy: Callable[..., Path]) -> None:
+        root = toy()
+        names = ["meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl", PARQUET, VIDEO]
+        whole = {n: (root / n).read_bytes() for n in names}
+        rng = np.random.default_rng(5)
+        num_good, messages = 0, []
+        for turn in range(150):
+            name = names[turn % len(names)]
+            changed = bytearray(whole[name])
+            for place in rng.integers(len(changed), size=rng.integers(1, 5)):
+                changed[place] = rng.integers(256)
+            cut = int(rng.integers(len(changed))) if turn % 3 == 0 else len(changed)
+            write(root / name, bytes(changed[:cut]))
+            try:
+                if lerobot_v2.can_read(root):
+                    lerobot_v2.inspect(root)
+                    for place in lerobot_v2.places(root)[:5]:
+                        for recording in lerobot_v2.read(root, place, request()):
+                            frames = camera(recording).frames
+                            for k in range(len(frames.sizes)):
+                                frames.read(k)
+                num_good += 1
+            except VladataError as error:
+                messages.append(str(error))
+            write(root / name, whole[name])
+        assert len(messages) > 30
+        assert num_good > 5
+        assert not [m for m in messages if "\n" in m or len(m) > 1000]
+
+
+class TestProperty:
+    @settings(max_examples=25, deadline=None)
+    @given(
+        num_rows=st.integers(1, 40),
+        dtype=st.sampled_from(["float32", "float64", "int32", "bool"]),
+        seed=st.integers(0, 2**16),
+        group=st.integers(1, 50),
+        is_timed=st.booleans(),
+    )
+    def test_what_was_written_is_read(
+        self, tmp_path_factory: pytest.TempPathFactory, num_rows: int, dtype: str, seed: int, group: int, is_timed: bool
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        numbers = (rng.integers(-500, 500, (num_rows, 2)) / (7 if "float" in dtype else 1)).astype(dtype)
+        jpegs = [TestImagesInRows.JPEG + rng.bytes(int(rng.integers(60))) for _ in range(num_rows)]
+        stamps_ns = np.cumsum(rng.integers(1, 10**9, num_rows))
+        table = columns(num_rows)
+        table |= {"action": pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), 2)}
+        table |= {"timestamp": stamps_ns / 1e9} if is_timed else {}
+        table |= {"image": pa.array([{"bytes": j, "path": None} for j in jpegs])}
+        root = tmp_path_factory.mktemp("property")
+        info = {"codebase_version": "v2.1", "fps": FPS, "features": {"image": {"dtype": "image"}}}
+        write(root / "meta" / "info.json", json.dumps(info).encode())
+        (root / PARQUET).parent.mkdir(parents=True)
+        pq.write_table(pa.table(table), root / PARQUET, row_group_size=group)
+        for recording in lerobot_v2.read(root, Place(name="episode_000000"), request(front="image", instruction=None)):
+            found = values(recording, "action")
+            assert found.dtype == numbers.dtype
+            assert found.tolist() == numbers.tolist()
+            frames = camera(recording).frames
+            assert [bytes(frames.read(k)) for k in range(num_rows)] == jpegs
+            if num_rows > 1:
+                nominal = [round(k * 1e9 / FPS) for k in range(num_rows)]
+                assert camera(recording).time_ns.tolist() == (stamps_ns.tolist() if is_timed else nominal)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..embodiment import Signal
 from ..episode import Episode
 from ..recording import AnyStream, FrameStream, Stream
+from ..sync.timing import Correction
 from ..units import Clock, Unit
 
 __all__ = [
@@ -66,7 +67,7 @@ def part(episode: Episode, stream: AnyStream) -> slice:
     ages = episode.steps.age_ns.get(stream.name)
     first_age = int(ages[0]) if ages is not None and len(ages) else 0
     low = int(steps.min()) - max(period, first_age)
-    shifted = time + _offset_ns(episode, stream.name)
+    shifted = _correction(episode, stream.name).times(time)
     inside = np.flatnonzero((shifted >= low) & (shifted <= int(steps.max()) + period))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else whole
 
@@ -102,13 +103,17 @@ def numbers(episode: Episode) -> Iterator[Numbers]:
         )
 
 
-def _offset_ns(episode: Episode, name: str) -> int:
-    """What synchronization added to a stream's stamps, as the provenance tells."""
+def _correction(episode: Episode, name: str) -> Correction:
+    """What synchronization did to a stream's stamps, as the provenance tells."""
     policy = _at(_at(episode.provenance, "sync"), "policy")
-    for offset in (_at(_at(_at(policy, "streams"), name), "offset_ns"), _at(_at(policy, "offset_ns"), name)):
-        if isinstance(offset, int):
-            return offset
-    return 0
+    rule = _at(_at(policy, "streams"), name)
+    if not isinstance(rule, Mapping):
+        rule = {n: _at(_at(policy, n), name) for n in ("offset_ns", "latency_ns")}
+    return Correction.from_policy(rule)
+
+
+def _shifted(episode: Episode, stream: AnyStream, time_ns: int) -> int:
+    return int(_correction(episode, stream.name).times(np.array([time_ns], dtype=np.int64))[0])
 
 
 def _at(value: object, key: str) -> object:
@@ -119,7 +124,7 @@ def seconds(episode: Episode, stream: AnyStream, time_ns: int) -> float:
     """A stream's stamp in seconds from the first step."""
     steps = episode.steps.time_ns
     origin = int(steps[0]) if len(steps) else int(stream.time_ns[0])
-    return (time_ns + _offset_ns(episode, stream.name) - origin) / 1e9
+    return (_shifted(episode, stream, time_ns) - origin) / 1e9
 
 
 def place(episode: Episode, stream: AnyStream, index: int) -> str:
@@ -135,9 +140,8 @@ def steps_between(episode: Episode, stream: AnyStream, start_ns: int, end_ns: in
     time = episode.steps.time_ns
     if len(time) == 0 or bool((np.diff(time) < 0).any()):
         return None
-    offset = _offset_ns(episode, stream.name)
-    first = max(0, int(np.searchsorted(time, start_ns + offset, side="right")) - 1)
-    stop = int(np.searchsorted(time, end_ns + offset, side="right"))
+    first = max(0, int(np.searchsorted(time, _shifted(episode, stream, start_ns), side="right")) - 1)
+    stop = int(np.searchsorted(time, _shifted(episode, stream, end_ns), side="right"))
     return (first, stop) if first < stop else None
 
 

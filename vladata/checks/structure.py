@@ -123,9 +123,7 @@ def counts(episode: Episode) -> Iterator[Finding]:
         location, stamps = f"/streams/{name}", len(stream.time_ns)
         if stamps == 0:
             yield Finding(message=f"{name} has no sample; a stream must have at least one", location=location)
-        count, what = (
-            (len(stream.values), "values") if isinstance(stream, Stream) else (len(stream.frames.sizes), "frames")
-        )
+        count, what = (len(stream.values), "values") if isinstance(stream, Stream) else (_shown(stream), "frames")
         if count != stamps:
             yield Finding(
                 message=f"{name} has {count:,} {what} and {stamps:,} stamps; they must be as many", location=location
@@ -137,6 +135,12 @@ def counts(episode: Episode) -> Iterator[Finding]:
                     message=f"{name} has {len(array):,} rows and the episode {total:,} steps; they must be as many",
                     location=f"/steps/{group}/{name}",
                 )
+
+
+def _shown(stream: FrameStream) -> int:
+    """Frames of a camera, without those that only serve decoding."""
+    lead = 0 if stream.video is None else stream.video.lead_in + stream.video.lead_out
+    return len(stream.frames.sizes) - lead
 
 
 @check(Severity.ERROR)

@@ -18,7 +18,7 @@ from ..vocabulary import IdRows
 from ..workers import beat
 from ._folder import hash_with_beats
 from ._frames import frame_encoder
-from ._gather import PASS_THROUGH, EpisodeSource, stream_of
+from ._gather import EpisodeSource, must_render, stream_of
 from ._options import ImageOptions
 from ._rows import EpisodeRows, Layout, rows_of
 from ._schema import IMAGES
@@ -264,7 +264,7 @@ class _Run:
         stored = self.table.column(column).combine_chunks().field("bytes")
         stream = stream_of(self.episode, camera)
         shown = self.episode.steps.images[camera][self.rows.step[self.place]]
-        is_rendered = self.unit.images.size is not None or stream.codec not in PASS_THROUGH
+        is_rendered = must_render(self.episode, stream, self.unit.images)
         make = frame_encoder(self.episode, camera, self.unit.images) if is_rendered else stream.frames.read
         before, wanted = -1, b""
         for row, index in enumerate(shown.tolist()):

@@ -107,7 +107,7 @@ class Finished:
                     f"encoded as JPEG of quality {options.jpeg_quality}"
                 )
             if camera.color_order == "bgr" and uses:
-                notes.append(f"{camera.name}: red and blue are swapped, as the recorder stored them")
+                notes.append(f"{camera.name}: the recorder had swapped red and blue; it was undone")
         return notes
 
     def _told(self) -> list[str]:

@@ -99,6 +99,12 @@ class Gathered:
     """What the recording says of itself and the card repeats: its licence."""
 
 
+def must_render(episode: Episode, stream: FrameStream, images: ImageOptions) -> bool:
+    """Whether a camera's frames can't go into a shard as they are stored."""
+    is_swapped = episode.embodiment.camera(stream.name).color_order == "bgr"
+    return images.size is not None or stream.codec not in PASS_THROUGH or is_swapped
+
+
 def stream_of(episode: Episode, camera: str) -> FrameStream:
     """A camera's stream.
 
@@ -146,7 +152,7 @@ def _use(episode: Episode, camera: str, rows: EpisodeRows, images: ImageOptions)
         raise ExportError(
             f"{episode.episode_id}: a step shows frame {int(shown.max())} of {camera}; there are {stream.num_frames}"
         )
-    is_rendered = images.size is not None or stream.codec not in PASS_THROUGH
+    is_rendered = must_render(episode, stream, images)
     # Packets of a video lie in decode order: their sizes say nothing about single frames.
     sizes = stream.frames.sizes if stream.video is None else np.zeros(stream.num_frames, dtype=np.int64)
     frames = np.unique(shown) if is_rendered else np.zeros(0, dtype=np.int32)

@@ -62,6 +62,8 @@ class StreamInfo:
     """Which stamp was looked at: header, log, publish; empty where there is one only."""
     time_ns: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Stamps in the recorded order, [N]; empty where there are none."""
+    receive_time_ns: NDArray[np.int64] | None = None
+    """When the recorder received each sample, [N]; None where not known, or where `time_ns` is just that."""
     problems: tuple[str, ...] = ()
     """What is odd, one line each: backward stamps, zero headers, not decodable, …."""
 

@@ -21,10 +21,13 @@ Kind = Literal["bytes", "float", "int64", ""]
 
 MAX_FEATURES = 10_000
 MAX_NAME = 1000
+MAX_STRINGS = 1_000_000
+"""Byte strings of one list: each is at least an object in memory, however short."""
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _KINDS: dict[int, Kind] = {1: "bytes", 2: "float", 3: "int64"}
 _BEAT_EVERY = 100_000
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +54,36 @@ class Feature:
             if number == 1:
                 self._require_type(wire_type, begin, (_LENGTH,))
                 found.append((begin, end))
+                if len(found) > MAX_STRINGS:
+                    raise SourceError(f"{self._where}: more than {MAX_STRINGS:,} byte strings")
         return np.array(found, dtype=np.int64).reshape(-1, 2)
 
     def strings(self) -> list[bytes]:
         """The byte strings of a `bytes` list; errors as `spans`."""
         return [bytes(self._data[begin:end]) for begin, end in self.spans().tolist()]
+
+    def count(self) -> int:
+        """How many values the list has; they are not read.
+
+        Raises:
+            SourceError: The list is damaged.
+        """
+        if self.kind == "bytes":
+            return len(self.spans())
+        count = 0
+        for number, wire_type, begin, end in self._fields():
+            if number != 1:
+                continue
+            if wire_type != _LENGTH:
+                count += 1
+            elif self.kind == "float":
+                count += (end - begin) // 4
+            else:
+                for place in range(begin, end, _BLOCK):
+                    workers.beat()
+                    octets = np.frombuffer(self._data[place : min(place + _BLOCK, end)], dtype=np.uint8)
+                    count += int(np.count_nonzero(octets < 0x80))
+        return count
 
     def floats(self) -> NDArray[np.float32]:
         """The values of a `float` list, [N].
@@ -65,24 +93,10 @@ class Feature:
         """
         self._require("float")
         parts: list[NDArray[np.float32]] = []
-        single: list[memoryview] = []
-        for number, wire_type, begin, end in self._fields():
-            if number != 1:
-                continue
-            self._require_type(wire_type, begin, (_LENGTH, _FIXED32))
-            if wire_type == _FIXED32:
-                single.append(self._data[begin:end])
-                continue
-            if single:
-                parts.append(np.frombuffer(b"".join(single), dtype="<f4"))
-                single = []
-            if (end - begin) % 4:
-                raise SourceError(
-                    f"{self._where}: {end - begin} bytes of float at byte {begin}; must be a multiple of 4"
-                )
-            parts.append(np.frombuffer(self._data[begin:end], dtype="<f4"))
-        if single:
-            parts.append(np.frombuffer(b"".join(single), dtype="<f4"))
+        for data, place in self._runs(_FIXED32):
+            if len(data) % 4:
+                raise SourceError(f"{self._where}: {len(data)} bytes of float at byte {place}; must be a multiple of 4")
+            parts.append(np.frombuffer(data, dtype="<f4"))
         return np.concatenate(parts, dtype=np.float32) if parts else np.zeros(0, dtype=np.float32)
 
     def ints(self) -> NDArray[np.int64]:
@@ -91,23 +105,64 @@ class Feature:
         Raises:
             SourceError: The list is of another kind, or damaged.
         """
-        self._require("int64")
+        parts = list(self._int_blocks())
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+    def int_pieces(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """The values of an `int64` list in pieces, so that they need not lie in memory together.
+
+        Args:
+            size: Values of each piece, at least 1; the last may have fewer.
+
+        Raises:
+            SourceError: As `ints`.
+        """
         parts: list[NDArray[np.int64]] = []
+        count = 0
+        for block in self._int_blocks():
+            parts.append(block)
+            count += len(block)
+            if count < size:
+                continue
+            values = np.concatenate(parts)
+            whole = count // size * size
+            for place in range(0, whole, size):
+                yield values[place : place + size]
+            parts, count = [values[whole:]], count - whole
+        if count:
+            yield np.concatenate(parts)
+
+    def _int_blocks(self) -> Iterator[NDArray[np.int64]]:
+        self._require("int64")
+        for data, _ in self._runs(_VARINT):
+            octets = np.frombuffer(data, dtype=np.uint8)
+            place = 0
+            while place < len(octets):
+                workers.beat()
+                block = octets[place : place + _BLOCK]
+                ends = np.flatnonzero(block < 0x80)
+                if len(ends) == 0:
+                    raise SourceError(f"{self._where}: the last number is cut off")
+                last = int(ends[-1]) + 1
+                yield _varints(block[:last], ends, self._where)
+                place += last
+
+    def _runs(self, wire_type_of_one: int) -> Iterator[tuple[bytes | memoryview, int]]:
+        """Values that lie one after another, packed or not, and the byte where they begin."""
         single: list[memoryview] = []
         for number, wire_type, begin, end in self._fields():
             if number != 1:
                 continue
-            self._require_type(wire_type, begin, (_LENGTH, _VARINT))
-            if wire_type == _VARINT:
+            self._require_type(wire_type, begin, (_LENGTH, wire_type_of_one))
+            if wire_type == wire_type_of_one:
                 single.append(self._data[begin:end])
-                continue
-            if single:
-                parts.append(_varints(b"".join(single), self._where))
+            if single and (wire_type == _LENGTH or len(single) >= _BEAT_EVERY):
+                yield b"".join(single), begin
                 single = []
-            parts.append(_varints(self._data[begin:end], self._where))
+            if wire_type == _LENGTH:
+                yield self._data[begin:end], begin
         if single:
-            parts.append(_varints(b"".join(single), self._where))
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+            yield b"".join(single), 0
 
     def _fields(self) -> Iterator[tuple[int, int, int, int]]:
         for begin, end in self._lists:
@@ -225,14 +280,16 @@ def _varint(view: memoryview, place: int, end: int, where: str) -> tuple[int, in
     raise SourceError(f"{where}: a number at byte {place} has more than 10 bytes")
 
 
-def _varints(data: bytes | memoryview, where: str) -> NDArray[np.int64]:
-    """Numbers that lie one after another, as int64."""
-    octets = np.frombuffer(data, dtype=np.uint8)
-    last = np.flatnonzero(octets < 0x80)
+def _varints(octets: NDArray[np.uint8], last: NDArray[np.int64], where: str) -> NDArray[np.int64]:
+    """Numbers that lie one after another, as int64.
+
+    Args:
+        octets: Their bytes, the last one the end of a number.
+        last: Where each number's last byte is.
+        where: For errors.
+    """
     if len(last) == len(octets):
         return octets.astype(np.int64)
-    if len(last) == 0 or last[-1] != len(octets) - 1:
-        raise SourceError(f"{where}: the last number is cut off")
     first = np.concatenate([[0], last[:-1] + 1])
     num_octets = last - first + 1
     if num_octets.max() > 10:

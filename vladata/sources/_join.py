@@ -12,8 +12,11 @@ from ..errors import SourceError
 from ..mapping import StreamMapping
 from ..recording import SourceFile
 from ..text import clip, printable
+from ..workers import beat
 
 __all__ = ["hash_file", "join_columns", "recording_id"]
+
+_BLOCK_BYTES = 1 << 20
 
 
 def join_columns(
@@ -71,9 +74,13 @@ def _shown(names: Sequence[str]) -> str:
 
 def hash_file(path: Path, name: str) -> SourceFile:
     """Size and SHA-256 of a file, under a name relative to the recording's root."""
+    sha, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SourceFile(name=name, size=path.stat().st_size, sha256=digest)
+        while block := file.read(_BLOCK_BYTES):
+            sha.update(block)
+            size += len(block)
+            beat()  # gigabytes take longer than a unit may be silent
+    return SourceFile(name=name, size=size, sha256=sha.hexdigest())
 
 
 def recording_id(source: str, place: str, content: Sequence[str]) -> str:

@@ -1,124 +1,162 @@
-"""The rows of one episode of a LeRobot dataset: columns of a parquet file as arrays."""
+"""The rows of one episode of a LeRobot dataset: columns as arrays, whatever files they lie in."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import workers
 from ..errors import GateError, SourceError
 from ..text import clip, printable
-from ..units import Clock
+from ._lerobot_parquet import ColumnDigest, ColumnFrames, ParquetRows, is_bytes, parquet_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ColumnFrames", "Rows", "row_times"]
+__all__ = ["MAX_ROWS", "RowPart", "Rows"]
+
+Int64Array = NDArray[np.int64]
 
 MAX_ROWS = 10_000_000
-MAX_BYTES = 2**31
-"""Of the columns that are read, unpacked: an episode is read at once."""
-_BATCH = 1024
+"""Of one episode."""
+MAX_BYTES = 2**29
+"""Of the columns that are read, unpacked; images don't count, they are read one by one."""
 
 
-class ColumnFrames:
-    """Encoded images that lie in a column; satisfies `Frames`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPart:
+    """Rows of one file."""
 
-    def __init__(self, column: "pa.Array") -> None:
-        """Keep a binary array without nulls."""
-        self._column = column
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Bytes of each, [N]."""
-        import pyarrow.compute as pc
-
-        return np.asarray(pc.binary_length(self._column), dtype=np.int64)
-
-    @property
-    def order(self) -> NDArray[np.int64]:
-        """Where each lies in the column, [N]."""
-        sizes = self.sizes
-        return np.asarray(np.cumsum(sizes) - sizes, dtype=np.int64)
-
-    def read(self, index: int) -> memoryview:
-        """The encoded bytes of one."""
-        return memoryview(self._column[index].as_buffer()).cast("B")
+    path: Path
+    name: str
+    """Relative to the dataset, for messages."""
+    runs: tuple[tuple[int, int], ...] | None = None
+    """First row and the one after the last of each range, in order; None: all rows."""
 
 
 class Rows:
-    """An open parquet file of one episode."""
+    """The rows of one episode."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        """Read the file's footer.
+    def __init__(self, parts: Sequence[RowPart]) -> None:
+        """Read the footers.
 
         Args:
-            path: The file.
-            name: Relative to the dataset, for errors.
+            parts: Where the rows are, in order.
 
         Raises:
-            SourceError: The file is not parquet, has no footer, or has no rows.
-            GateError: It declares too many rows.
+            SourceError: A file is not parquet, has no footer, or the episode has no rows.
+            GateError: There are too many rows.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._name = name
-        self._errors: tuple[type[Exception], ...] = (pa.ArrowException, OSError, UnicodeDecodeError)
-        try:
-            self._file = pq.ParquetFile(path, memory_map=False)
-            self.columns: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-            self._schema = self._file.schema_arrow
-        except self._errors as error:
-            raise SourceError(f"{name}: {_reason(error)}") from error
-        self.count: int = self._file.metadata.num_rows
-        if self.count == 0:
-            raise SourceError(f"{name}: 0 rows; an episode must have at least one")
-        if self.count > MAX_ROWS:
-            raise GateError(f"{name}: {self.count:,} rows; must have at most {MAX_ROWS:,}")
+        self._files: list[tuple[ParquetRows, tuple[tuple[int, int], ...]]] = []
+        self.name = parts[0].name
+        self.files = tuple(dict.fromkeys(p.name for p in parts))
         self._columns: dict[str, pa.Array] = {}
         self._bytes = 0
+        try:
+            for part in parts:
+                file = ParquetRows(part.path, part.name)
+                self._files.append((file, ((0, file.count),) if part.runs is None else part.runs))
+            self.count = sum(stop - start for _, runs in self._files for start, stop in runs)
+            if self.count == 0:
+                raise SourceError(f"{self.name}: 0 rows; an episode must have at least one")
+            if self.count > MAX_ROWS:
+                raise GateError(f"{self.name}: {self.count:,} rows; must have at most {MAX_ROWS:,}")
+        except BaseException:
+            self.close()
+            raise
+        first = self._files[0][0]
+        self.columns = tuple(c for c in first.columns if all(c in f.columns for f, _ in self._files))
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the files."""
+        for file, _ in self._files:
+            file.close()
 
     def type_of(self, column: str) -> str:
         """Arrow's name of a column's type."""
-        return str(self._schema.field(column).type)
+        return str(self.arrow_type(column))
+
+    def arrow_type(self, column: str) -> "pa.DataType":
+        """Arrow's type of a column, as its (first) file declares it."""
+        return self._files[0][0].schema.field(column).type
+
+    def is_image(self, column: str) -> bool:
+        """Whether a column holds bytes, or a struct with bytes."""
+        import pyarrow as pa
+
+        kind = self.arrow_type(column)
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            kind = kind.field("bytes").type
+        return is_bytes(kind)
+
+    def batches(self, column: str) -> "Iterator[pa.Array]":
+        """The values of a column in order, a few megabytes at a time.
+
+        Raises:
+            SourceError: The column is missing, or the file damaged.
+        """
+        if column not in self.columns:
+            raise SourceError(
+                f"{self.name}: no column {printable(column)!r}; there are "
+                f"{clip(printable(', '.join(self.columns)), 300)}"
+            )
+        for file, runs in self._files:
+            yield from file.read(column, runs)
 
     def load(self, columns: Iterable[str]) -> None:
-        """Read columns, those that are there.
+        """Keep columns, those that are there and are no images.
 
         Raises:
             SourceError: The file is damaged.
             GateError: The columns unpack to too much.
         """
-        wanted = [c for c in self.columns if c in set(columns) and c not in self._columns]
-        try:
-            for column in wanted:
-                self._columns[column] = self._read(column)
-        except self._errors as error:
-            raise SourceError(f"{self._name}: {_reason(error)}") from error
+        wanted = set(columns)
+        for column in self.columns:
+            if column in wanted and not self.is_image(column):
+                self._loaded(column)
 
-    def _read(self, column: str) -> "pa.Array":
-        # In batches, because sizes in the footer may lie, and because asking pyarrow for those of a damaged column
-        # ends the process.
+    def _loaded(self, column: str) -> "pa.Array":
         import pyarrow as pa
 
-        batches = []
-        for batch in self._file.iter_batches(batch_size=_BATCH, columns=[column], use_threads=False):
-            workers.beat()
-            batches.append(batch.column(0))
-            self._bytes += batch.nbytes
-            if self._bytes > MAX_BYTES:
-                raise GateError(f"{self._name}: columns of more than {MAX_BYTES:,} bytes; must have at most that")
-        count = sum(len(b) for b in batches)
-        if count != self.count:
-            raise SourceError(f"{self._name}: {column} has {count} rows; the file declares {self.count}")
-        return pa.concat_arrays(batches)
+        if column not in self._columns:
+            arrays = []
+            for array in self.batches(column):
+                arrays.append(array)
+                self._bytes += array.nbytes
+                if self._bytes > MAX_BYTES:
+                    raise GateError(f"{self.name}: columns of more than {MAX_BYTES:,} bytes; must have at most that")
+            if len({str(a.type) for a in arrays}) > 1:
+                kinds = " and ".join(sorted({str(a.type) for a in arrays}))
+                raise SourceError(f"{self.name}: {printable(column)} is {clip(kinds, 200)}; must be of one type")
+            self._columns[column] = pa.concat_arrays(arrays)
+        return self._columns[column]
+
+    def digest(self, left_out: Iterable[str]) -> str:
+        """SHA-256 over all columns but images, whatever files, row groups and encodings they lie in.
+
+        Args:
+            left_out: Columns that say where the episode lies in its dataset.
+
+        Raises:
+            SourceError: The file is damaged.
+        """
+        skipped = set(left_out)
+        sha = hashlib.sha256()
+        for column in sorted(self.columns):
+            if column not in skipped and not self.is_image(column):
+                values = ColumnDigest()
+                try:
+                    for array in self.batches(column):
+                        values.add(array)
+                except parquet_errors() as error:
+                    raise SourceError(
+                        f"{self.name}: {printable(column)}: {clip(printable(str(error)), 200)}"
+                    ) from error
+                sha.update(f"{column} {values.digest}\n".encode("utf-8", "surrogatepass"))
+        return sha.hexdigest()
 
     def numbers(self, column: str) -> tuple[NDArray[np.generic], list[int]]:
         """The values of a numeric column.
@@ -132,7 +170,7 @@ class Rows:
         """
         import pyarrow as pa
 
-        array = self._column(column)
+        array = self._loaded(column)
         missing: set[int] = set()
         width = 1
         is_list = False
@@ -147,7 +185,7 @@ class Rows:
             if (present != inner).any():
                 row = int(np.flatnonzero((lengths > 0) & (lengths != inner))[0]) // width
                 raise SourceError(
-                    f"{self._name}: {column} has {inner} values at first and {int(lengths[lengths > 0].max())} or "
+                    f"{self.name}: {column} has {inner} values at first and {int(lengths[lengths > 0].max())} or "
                     f"fewer later, at row {row}; all rows must have as many"
                 )
             missing |= {int(i) // width for i in np.flatnonzero(lengths == 0)}
@@ -160,14 +198,14 @@ class Rows:
         return (values.reshape(self.count, width) if is_list else values), sorted(missing)
 
     @staticmethod
-    def _lengths(array: "pa.Array") -> NDArray[np.int64]:
+    def _lengths(array: "pa.Array") -> Int64Array:
         """Elements of each list, [N]; 0 for none."""
         import pyarrow.compute as pc
 
         return np.asarray(pc.fill_null(pc.list_value_length(array), 0), dtype=np.int64)
 
     @staticmethod
-    def _padded(array: "pa.Array", lengths: NDArray[np.int64], inner: int) -> "pa.Array":
+    def _padded(array: "pa.Array", lengths: Int64Array, inner: int) -> "pa.Array":
         """The elements of all lists; nulls for lists that have none."""
         import pyarrow as pa
 
@@ -183,10 +221,10 @@ class Rows:
 
         kind = array.type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise SourceError(f"{self._name}: {column} is {self.type_of(column)}; must be numeric")
+            raise SourceError(f"{self.name}: {column} is {clip(self.type_of(column), 200)}; must be numeric")
         if array.null_count and not pa.types.is_floating(kind):
             row = int(np.flatnonzero(np.asarray(array.is_null()))[0])
-            raise SourceError(f"{self._name}: {column} is {self.type_of(column)} and has no value at place {row}")
+            raise SourceError(f"{self.name}: {column} is {self.type_of(column)} and has no value at place {row}")
         values: NDArray[np.generic] = np.asarray(array.to_numpy(zero_copy_only=False))
         return values
 
@@ -198,89 +236,38 @@ class Rows:
         """
         import pyarrow as pa
 
-        array = self._column(column)
+        array = self._loaded(column)
         if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
             return None
         try:
             return [t or "" for t in array.to_pylist()]
         except UnicodeDecodeError as error:
-            raise SourceError(f"{self._name}: {column} has a text that is not UTF-8") from error
+            raise SourceError(f"{self.name}: {column} has a text that is not UTF-8") from error
 
-    def images(self, column: str) -> ColumnFrames:
+    def images(self, column: str, first_order: int = 0) -> ColumnFrames:
         """The encoded images of a column: bytes, or a struct with bytes.
+
+        Args:
+            column: Its name.
+            first_order: Where the first lies in the reading order of the recording.
 
         Raises:
             SourceError: The column is missing, has no bytes, or not in every row.
         """
+        if column in self.columns and not self.is_image(column):
+            raise SourceError(f"{self.name}: {column} is {clip(self.type_of(column), 200)}; must be encoded images")
+        return ColumnFrames(lambda: self._encoded(column), first_order)
+
+    def _encoded(self, column: str) -> "Iterator[pa.Array]":
         import pyarrow as pa
 
-        array = self._column(column)
-        if pa.types.is_struct(array.type) and array.type.get_field_index("bytes") >= 0:
-            array = array.flatten()[array.type.get_field_index("bytes")]
-        if not (pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type)):
-            raise SourceError(f"{self._name}: {column} is {self.type_of(column)}; must be encoded images")
-        if array.null_count:
-            row = int(np.flatnonzero(np.asarray(array.is_null()))[0])
-            raise SourceError(f"{self._name}: {column} has no image at row {row}; {array.null_count} are missing")
-        return ColumnFrames(array)
-
-    def _column(self, column: str) -> "pa.Array":
-        if column not in self.columns:
-            raise SourceError(
-                f"{self._name}: no column {printable(column)!r}; there are "
-                f"{clip(printable(', '.join(self.columns)), 300)}"
-            )
-        self.load([column])
-        return self._columns[column]
-
-
-def row_times(rows: Rows, fps: float, where: str) -> tuple[Clock, NDArray[np.int64], list[str]]:
-    """Stamps of the rows.
-
-    Args:
-        rows: Of an episode.
-        fps: Declared rate.
-        where: The episode, for errors.
-
-    Returns:
-        A nominal clock where `timestamp` is frame_index / fps as float32 (or is not there, or never changes), else
-        a monotonic one with the recorded stamps; and notes.
-
-    Raises:
-        SourceError: A stamp is not a finite number, or beyond the range of nanoseconds.
-    """
-    notes = []
-    frame = np.arange(rows.count, dtype=np.int64)
-    if "frame_index" in rows.columns:
-        frame = rows.numbers("frame_index")[0].ravel().astype(np.int64)
-    if len(frame) != rows.count or (np.diff(frame) != 1).any() or abs(int(frame[0])) > MAX_ROWS:
-        notes.append("frame_index does not go up by one from row to row; rows are counted instead")
-        frame = np.arange(rows.count, dtype=np.int64)
-    elif frame[0] != 0:
-        notes.append(f"frame_index begins at {frame[0]}")
-    nominal = np.round(frame * 1e9 / fps).astype(np.int64)
-    if "timestamp" not in rows.columns:
-        return Clock.NOMINAL, nominal, [*notes, f"no timestamps are recorded: stamps are row / {fps:g} fps"]
-    stamps = rows.numbers("timestamp")[0].ravel()
-    seconds = stamps.astype(np.float64)
-    if len(seconds) != rows.count or not np.isfinite(seconds).all() or np.abs(seconds).max() > 9e9:
-        raise SourceError(f"{where}: column timestamp is not one finite number of seconds in each row")
-    expected = frame / fps
-    tolerance = 2 * float(np.spacing(np.float32(max(np.abs(expected).max(), 1 / fps))))
-    if (np.abs(seconds - expected) <= tolerance).all():
-        return Clock.NOMINAL, nominal, [*notes, f"timestamp is frame_index / {fps:g} fps: no time was recorded"]
-    if rows.count > 1 and (seconds == seconds[0]).all():
-        return (
-            Clock.NOMINAL,
-            nominal,
-            [*notes, f"timestamp is {seconds[0]:g} in every row: stamps are row / {fps:g} fps"],
-        )
-    notes.append(f"timestamp ({stamps.dtype}) is not frame_index / {fps:g} fps and is kept as recorded")
-    return Clock.MONOTONIC, np.round(seconds * 1e9).astype(np.int64), notes
-
-
-def _reason(error: Exception) -> str:
-    text = clip(printable(str(error)), 200)
-    if "magic bytes" in text:
-        return "not parquet, or without its footer: the writer did not finish, or the file is cut off"
-    return f"damaged parquet: {text[:1].lower()}{text[1:]}"
+        row = 0
+        for batch in self.batches(column):
+            array = batch
+            if pa.types.is_struct(array.type):
+                array = array.flatten()[array.type.get_field_index("bytes")]
+            if array.null_count:
+                row += int(np.flatnonzero(np.asarray(array.is_null()))[0])
+                raise SourceError(f"{self.name}: {column} has no image at row {row}; every row must have one")
+            row += len(array)
+            yield array

@@ -3,8 +3,10 @@
 import os
 import tempfile
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +15,24 @@ from ..errors import ImageError, SourceError
 from ..text import clip, printable
 from ._mcap_blocks import BlockReader
 from ._mcap_file import Message
-from ._ros2 import CdrError, RawImage, compressed_image, raw_image
+from ._raw_images import RawEncoder, raw_problem
+from ._ros2 import CdrError, ImagePlace, RawImage, compressed_image, raw_image
 
-__all__ = ["EncodedImages", "FrameSet", "ImagePlaces", "PlacedFrames", "SpooledFrames", "encode_raw", "raw_problem"]
+if TYPE_CHECKING:
+    from ._foxglove import JsonImages
+
+__all__ = [
+    "EncodedImages",
+    "FrameSet",
+    "ImagePlaces",
+    "JsonFrames",
+    "JsonPlaces",
+    "PlacedFrames",
+    "SpooledFrames",
+    "raw_problem",
+]
 
 Int64Array = NDArray[np.int64]
-
-JPEG_QUALITY = 95
-"""Of raw colour images."""
 
 MAX_FORMATS = 16
 
@@ -79,19 +91,32 @@ class SpooledFrames:
 class FrameSet:
     """The frames of one camera and what they are."""
 
-    frames: PlacedFrames | SpooledFrames
+    frames: "AnyFrames"
     codec: str
     height: int
     width: int
     pixel_format: str
     notes: tuple[str, ...]
+    rows: Int64Array | None = None
+    """Which messages of the topic the frames are, where some hold none; None: all that were asked for."""
+    keyframes: NDArray[np.bool_] | None = None
+    """Of a video: where decoding can begin, [N]."""
+    extradata: bytes = b""
+    """Of a video."""
+    num_reordered: int = 0
+    """Of a video: how many frames may be decoded before one that is shown earlier."""
 
 
 class ImagePlaces:
     """Places of the images of a CompressedImage topic."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, locate: Callable[[memoryview], ImagePlace] = compressed_image) -> None:
+        """Begin empty.
+
+        Args:
+            locate: Finds the image in a message.
+        """
+        self._locate = locate
         self._places = array("q")
         self._num_bad = 0
         self._problem = ""
@@ -108,7 +133,7 @@ class ImagePlaces:
         Raises:
             CdrError: It is not a message of this type, or has an image of another codec than the first.
         """
-        place = compressed_image(message.payload)
+        place = self._locate(message.payload)
         offset, size = place.offset, place.size
         if place.format not in self.formats:
             self._add_format(place.format)
@@ -169,13 +194,16 @@ class ImagePlaces:
             )
         height, width = next(iter(self.sizes))
         return FrameSet(
-            frames=PlacedFrames(blocks, places, order),
+            frames=self._frames(blocks, places, rows, order),
             codec=self.codec,
             height=height,
             width=width,
             pixel_format="",
             notes=tuple(notes),
         )
+
+    def _frames(self, blocks: BlockReader, places: Int64Array, rows: Int64Array, order: Int64Array) -> "AnyFrames":  # noqa: ARG002
+        return PlacedFrames(blocks, places, order)
 
 
 def _size_notes(name: str, sizes: dict[tuple[int, int], int]) -> list[str]:
@@ -185,16 +213,83 @@ def _size_notes(name: str, sizes: dict[tuple[int, int], int]) -> list[str]:
     return [f"{name}: frames have several sizes (height x width): {clip(shown, 200)}"]
 
 
-class EncodedImages:
-    """Raw images of a sensor_msgs/Image topic, encoded as they come."""
+class JsonPlaces(ImagePlaces):
+    """Places of the messages whose images are base64 in JSON; decoded again when a frame is asked for."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """Spool into an unnamed file in a folder; None: the system's for temporary files."""
+    def __init__(self, images: "JsonImages") -> None:
+        """Begin empty.
+
+        Args:
+            images: Takes the image out of a message.
+        """
+        super().__init__()
+        self._images = images
+        self._sizes = array("q")
+
+    def add(self, message: Message) -> None:
+        """Note where a message is, and the size of its image.
+
+        Raises:
+            CdrError: It has no image, or one of another codec than the first.
+        """
+        data = self._images.data(message.payload)
+        form = self._images.form(message.payload)
+        if form not in self.formats:
+            self._add_format(form)
+        self._probe(memoryview(data))
+        self._places.extend((message.block, message.offset, len(message.payload)))
+        self._sizes.append(len(data))
+
+    def _frames(self, blocks: BlockReader, places: Int64Array, rows: Int64Array, order: Int64Array) -> "AnyFrames":
+        sizes = np.array(self._sizes, dtype=np.int64)[rows]
+        return JsonFrames(self._images, PlacedFrames(blocks, places, order), sizes)
+
+
+class JsonFrames:
+    """Frames that are decoded out of their messages one by one."""
+
+    def __init__(self, images: "JsonImages", messages: PlacedFrames, sizes: Int64Array) -> None:
+        self._images, self._messages, self._sizes = images, messages, sizes
+
+    @property
+    def sizes(self) -> Int64Array:
+        """Bytes of each image, [N]."""
+        return self._sizes
+
+    @property
+    def order(self) -> Int64Array:
+        """Number of each one's message in the file, [N]."""
+        return self._messages.order
+
+    def read(self, index: int) -> bytes:
+        """The encoded bytes of one."""
+        return self._images.data(self._messages.read(index))
+
+
+AnyFrames = PlacedFrames | SpooledFrames | JsonFrames
+
+
+class EncodedImages:
+    """Raw images, encoded as they come."""
+
+    def __init__(self, folder: Path | None, read: Callable[[memoryview], RawImage] = raw_image) -> None:
+        """Spool into an unnamed file in a folder; None: the system's for temporary files.
+
+        Args:
+            folder: For the file.
+            read: Takes a message apart.
+        """
+        self._read = read
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 — closed with the recording
         self._ends = array("q")
         self._end = 0
-        self.encoding = ""
+        self._encoder = RawEncoder()
         self.sizes: dict[tuple[int, int], int] = {}
+
+    @property
+    def encoding(self) -> str:
+        """What the messages call their pixels."""
+        return self._encoder.encoding
 
     def add(self, message: Message) -> None:
         """Encode the image of a message.
@@ -202,11 +297,8 @@ class EncodedImages:
         Raises:
             CdrError: It is not a message of this type, of an encoding that is not read, or changes its encoding.
         """
-        image = raw_image(message.payload)
-        if self.encoding and image.encoding != self.encoding:
-            raise CdrError(f"encoding {image.encoding!r}; the ones before are {self.encoding!r}")
-        data = encode_raw(image)
-        self.encoding = image.encoding
+        image = self._read(message.payload)
+        data = self._encoder.encode(image)
         size = image.height, image.width
         self.sizes[size] = self.sizes.get(size, 0) + 1
         self._file.write(data)
@@ -220,60 +312,16 @@ class EncodedImages:
     def frame_set(self, name: str, blocks: BlockReader, rows: Int64Array, order: Int64Array) -> FrameSet:  # noqa: ARG002
         """Describe the frames, as `ImagePlaces.frame_set`."""
         frames = SpooledFrames(self._file.fileno(), np.array(self._ends, dtype=np.int64), rows, order)
-        codec = "png" if _ENCODINGS[self.encoding][2] else "jpeg"
         height, width = next(iter(self.sizes))
-        how = "PNG, without loss" if codec == "png" else f"JPEG of quality {JPEG_QUALITY}"
-        notes = [f"{name}: raw images ({self.encoding}) were encoded as {how}", *_size_notes(name, self.sizes)]
         return FrameSet(
-            frames=frames, codec=codec, height=height, width=width, pixel_format=self.encoding, notes=tuple(notes)
+            frames=frames,
+            codec=self._encoder.codec,
+            height=height,
+            width=width,
+            pixel_format=self.encoding,
+            notes=(*self._encoder.notes(name), *_size_notes(name, self.sizes)),
         )
 
     def close(self) -> None:
         """Give the space back."""
         self._file.close()
-
-
-_ENCODINGS: dict[str, tuple[int, str, bool]] = {
-    "rgb8": (3, "u1", False),
-    "bgr8": (3, "u1", False),
-    "mono8": (1, "u1", False),
-    "8UC1": (1, "u1", True),
-    "mono16": (1, "u2", True),
-    "16UC1": (1, "u2", True),
-}
-"""Channels, number type, and whether the image is encoded without loss."""
-
-
-def raw_problem(encoding: str) -> str:
-    """Why raw images of an encoding can't be read; empty where they can."""
-    if encoding in _ENCODINGS:
-        return ""
-    return f"encoding {clip(printable(encoding), 40)!r}; must be one of {', '.join(_ENCODINGS)}"
-
-
-def encode_raw(image: RawImage) -> bytes:
-    """Encode one raw image: depth and counts as PNG, what a camera saw as JPEG.
-
-    Raises:
-        CdrError: The encoding is not read, or rows are too short.
-    """
-    problem = raw_problem(image.encoding)
-    if problem:
-        raise CdrError(problem)
-    channels, kind, is_exact = _ENCODINGS[image.encoding]
-    dtype = np.dtype((">" if image.is_bigendian else "<") + kind)
-    row = image.width * channels * dtype.itemsize
-    if row == 0 or image.height == 0 or row > image.step:
-        raise CdrError(f"{image.height}x{image.width} {image.encoding}, rows of {image.step} bytes; need {row} each")
-    rows = np.frombuffer(image.pixels[: image.height * image.step], np.uint8).reshape(image.height, image.step)
-    pixels = np.ascontiguousarray(rows[:, :row]).view(dtype).reshape(image.height, image.width, channels)
-    if image.encoding == "bgr8":
-        pixels = pixels[:, :, ::-1]
-    from ..images import encode_jpeg, encode_png
-
-    try:
-        if is_exact:
-            return bytes(encode_png(pixels[:, :, 0].astype(dtype.newbyteorder("="))))
-        return bytes(encode_jpeg(np.ascontiguousarray(pixels if channels > 1 else pixels[:, :, 0]), JPEG_QUALITY))
-    except ImageError as error:
-        raise CdrError(str(error)) from error

@@ -2,102 +2,103 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import ImageError, SourceError
-from ..images import probe
+from ..errors import SourceError
 from ..text import clip, printable
 from ..units import Clock
 from . import Inspection, Place, StreamInfo
+from ._mcap_describe import MAX_FIELDS, Found, describe
 from ._mcap_file import Channel, McapWalk, Message
-from ._mcap_frames import raw_problem
 from ._mcap_join import bag_notes, clock_kind
 from ._mcap_topics import Topic
-from ._mcap_types import MessageType, message_type, numeric_paths
-from ._ros2 import JOINT_FIELDS, MULTI_ARRAYS, CdrError, JointStates, MultiArrays, compressed_image, raw_image
-from ._ros2_fields import FieldValues
+from ._mcap_types import MessageType, Types, message_type
+from ._ros2 import CdrError
 
-__all__ = ["inspect_file"]
+__all__ = ["SeenTopic", "inspect_file", "stream_infos"]
 
-MAX_FIELDS = 32
-"""Fields of one topic that are shown."""
+MAX_CHILDREN = 200
+"""First messages of a topic that are asked which frames they are about."""
 AHEAD_NS = 100_000
 """A header stamp ahead of the log by this is another clock."""
 BEHIND_NS = 200_000_000
 """A header stamp this far behind the log is worth a word."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """One field of a topic, as its first message has it."""
-
-    field: str | None = None
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    kind: str = "other"
-    codec: str = ""
-    element_names: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-
-
-class _Seen:
+class SeenTopic:
     """A topic while the file is walked."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.type = message_type(channel)
-        self.topic = Topic(channel.topic, self.type, ())
-        self.found: list[_Found] = []
+    def __init__(self, name: str, type_: MessageType) -> None:
+        """Begin without messages."""
+        self.type = type_
+        self.topic = Topic(name, type_, ())
+        self.found: list[Found] = []
+        self._has_children = False
         self.problems: list[str] = [self.type.problem] if self.type.problem else []
 
     def add(self, channel: Channel, message: Message, order: int) -> None:
-        if not len(self.topic) and not self.type.problem:
-            try:
-                self.found = _describe(self.type, message.payload)
-            except CdrError as error:
-                self.problems.append(f"the first message can't be decoded: {printable(str(error))}")
+        """Look at the next message."""
+        if not self.type.problem and (not len(self.topic) or (self._has_children and len(self.topic) < MAX_CHILDREN)):
+            self._describe(message)
         if channel.schema != self.type.name and channel.schema:
-            self._once(f"messages of another type, {printable(channel.schema)}, are in the same topic")
+            self.once(f"messages of another type, {printable(channel.schema)}, are in the same topic")
         try:
             self.topic.add(message, order)
         except SourceError as error:
-            self._once(str(error))
+            self.once(str(error))
             self._without_header()
             self.topic.add(message, order)
 
+    def _describe(self, message: Message) -> None:
+        try:
+            shown = message if self.type.rewrite is None else self.type.rewrite(message)
+            found = describe(self.type, shown.payload)
+        except CdrError as error:
+            if not len(self.topic):
+                self.problems.append(f"the first message can't be decoded: {printable(str(error))}")
+            return
+        known = {f.field for f in self.found}
+        self.found += [f for f in found if f.field not in known][: MAX_FIELDS - len(self.found)]
+        self._has_children = any("child_frame_id=" in (f.field or "") for f in self.found)
+
     def _without_header(self) -> None:
         """Go on with log times only, for there is a message without a header."""
-        self.topic.forget_headers(dataclasses.replace(self.type, has_header=False))
+        self.topic.forget_headers(dataclasses.replace(self.type, has_header=False, rewrite=None))
 
-    def _once(self, problem: str) -> None:
+    def once(self, problem: str) -> None:
+        """Say what is odd, but not twice."""
         if problem not in self.problems:
             self.problems.append(problem)
 
 
 def inspect_file(path: Path, places: list[Place]) -> Inspection:
     """Describe a file; the errors are those of a walk."""
-    seen: dict[str, _Seen] = {}
-    by_channel: dict[int, _Seen] = {}
+    seen: dict[str, SeenTopic] = {}
+    by_channel: dict[int, SeenTopic] = {}
+    types: Types = {}
     with path.open("rb", buffering=0) as file:
         walk = McapWalk(file, path.name, is_digested=False)
         for order, message in enumerate(walk.messages()):
             channel = walk.channels[message.channel_id]
             if message.channel_id not in by_channel:
-                by_channel[message.channel_id] = seen.setdefault(channel.topic, _Seen(channel))
+                if channel.topic not in seen:
+                    seen[channel.topic] = SeenTopic(channel.topic, message_type(channel, types))
+                by_channel[message.channel_id] = seen[channel.topic]
             by_channel[message.channel_id].add(channel, message, order)
     for channel in walk.channels.values():
-        seen.setdefault(channel.topic, _Seen(channel))
+        if channel.topic not in seen:
+            seen[channel.topic] = SeenTopic(channel.topic, message_type(channel, types))
     is_simulated = any(c.topic == "/clock" and c.schema.endswith("/Clock") for c in walk.channels.values())
-    streams = [info for name in sorted(seen) for info in _infos(seen[name], is_simulated=is_simulated)]
+    streams = [info for name in sorted(seen) for info in stream_infos(seen[name], is_simulated=is_simulated)]
     return Inspection(
         source="mcap",
         places=tuple(places),
         looked_at=path.name,
         streams=tuple(streams),
         facts=_facts(walk, [s.topic for s in seen.values() if len(s.topic)]),
-        problems=(*bag_notes(path), *walk.notes),
+        problems=(*bag_notes(path), *walk.losses, *walk.notes),
     )
 
 
@@ -113,7 +114,7 @@ def _facts(walk: McapWalk, topics: Sequence[Topic]) -> tuple[tuple[str, str], ..
     return tuple((clip(printable(n), 100), printable(v)) for n, v in dict.fromkeys(facts) if v)
 
 
-def _infos(seen: _Seen, *, is_simulated: bool) -> list[StreamInfo]:
+def stream_infos(seen: SeenTopic, *, is_simulated: bool) -> list[StreamInfo]:
     """One for each field; where the header's stamps are not the log's, one more with the log's."""
     topic = seen.topic
     if not len(topic):
@@ -145,13 +146,14 @@ def _infos(seen: _Seen, *, is_simulated: bool) -> list[StreamInfo]:
             clock=clock,
             clock_choice=choice,
             time_ns=time_ns,
+            receive_time_ns=log if is_header else None,
             problems=(*problems, *found.problems) if i == 0 else found.problems,
         )
-        for i, found in enumerate(seen.found or [_Found()])
+        for i, found in enumerate(seen.found or [Found()])
     ]
     if is_header and not np.array_equal(header, log):
-        other = {"clock": log_clock, "clock_choice": "log", "time_ns": log, "problems": tuple(_backward(log))}
-        infos.append(dataclasses.replace(infos[0], **other))  # type: ignore[arg-type]
+        by_log = dataclasses.replace(infos[0], clock=log_clock, clock_choice="log", time_ns=log, receive_time_ns=None)
+        infos.append(dataclasses.replace(by_log, problems=tuple(_backward(log))))
     return infos
 
 
@@ -169,69 +171,3 @@ def _compare(
 def _backward(time_ns: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
     count = int((np.diff(time_ns) < 0).sum())
     return [f"time goes backward {count} times"] if count else []
-
-
-def _describe(type_: MessageType, payload: memoryview) -> list[_Found]:
-    """Fields of a message that a mapping can name."""
-    if type_.known == "joint_state":
-        return _describe_joints(payload)
-    if type_.known == "multi_array":
-        reader = MultiArrays(MULTI_ARRAYS[type_.short])
-        reader.add(payload)
-        size, number = reader.vectors.lengths[0], str(reader.vectors.dtype)
-        return [_Found(field="data", shape=(size,), dtype=number, kind="numeric")]
-    if type_.known == "string":
-        return [_Found(field="data", kind="text")]
-    if type_.known == "compressed_image":
-        return [_describe_image(payload)]
-    if type_.known == "image":
-        image = raw_image(payload)
-        problem = raw_problem(image.encoding)
-        channels = 3 if image.encoding in {"rgb8", "bgr8"} else 1
-        shape = (image.height, image.width, channels)
-        dtype = clip(printable(image.encoding), 40)
-        return [_Found(shape=shape, dtype=dtype, kind="image", problems=(problem,) if problem else ())]
-    return _describe_fields(type_, payload)
-
-
-def _describe_joints(payload: memoryview) -> list[_Found]:
-    joints = JointStates(frozenset(JOINT_FIELDS))
-    joints.add(payload)
-    names = joints.names[0]
-    found = []
-    for field, vectors in joints.fields.items():
-        size = vectors.lengths[0]
-        if size:
-            element_names = names if len(names) == size else ()
-            found.append(
-                _Found(field=field, shape=(size,), dtype="float64", kind="numeric", element_names=element_names)
-            )
-    return found or [_Found(problems=("position, velocity and effort of the first message are empty",))]
-
-
-def _describe_image(payload: memoryview) -> _Found:
-    place = compressed_image(payload)
-    data = payload[place.offset : place.offset + place.size]
-    if "compressedDepth" in place.format:
-        data = data[12:]
-    try:
-        info = probe(data)
-    except ImageError as error:
-        shown = clip(printable(place.format), 60)
-        return _Found(kind="image", problems=(f"the first image ({shown}) is not read: {error}",))
-    shape = (info.height, info.width, info.channels)
-    return _Found(shape=shape, dtype="uint8" if info.bit_depth <= 8 else "uint16", kind="image", codec=info.codec)
-
-
-def _describe_fields(type_: MessageType, payload: memoryview) -> list[_Found]:
-    if type_.definition is None:
-        return []
-    found = []
-    for path in numeric_paths(type_.definition)[:MAX_FIELDS]:
-        reader = FieldValues(type_.definition, path)
-        reader.add(payload)
-        size, dtype = reader.vectors.lengths[0], str(reader.vectors.dtype)
-        names = reader.element_names
-        found.append(_Found(field=path, shape=(size,), dtype=dtype, kind="numeric", element_names=names))
-    texts = [f.name for f in type_.definition.fields if f.type == "string" and f.length is None]
-    return [*found, *(_Found(field=name, kind="text") for name in texts)]

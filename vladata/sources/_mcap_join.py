@@ -44,6 +44,8 @@ class Stamps:
     time_ns: Int64Array
     receive_time_ns: Int64Array | None
     choice: str
+    """The stamp in words."""
+    clock: str
     """header, log or publish."""
     notes: tuple[str, ...]
 
@@ -96,24 +98,42 @@ def stamps(topic: Topic, mapping: StreamMapping, name: str) -> Stamps:
     Raises:
         SourceError: The mapping asks for header stamps and there are none.
     """
-    log, header = topic.log_ns, topic.header_ns
-    num_zero = int((header == 0).sum())
+    log = topic.log_ns
+    header, counted, of_element = _headers(topic, name)
+    num_zero = int((counted == 0).sum())
     notes = []
     choice: str = mapping.clock
     if choice == "auto":
-        choice = "header" if len(header) and num_zero < len(header) else "log"
-        if len(header) and choice == "log":
+        choice = "header" if len(counted) and num_zero < len(counted) else "log"
+        if len(counted) and choice == "log":
             notes.append(f"{name}: all header stamps are 0; time is log_time")
     if choice == "header":
-        if not len(header) or num_zero == len(header):
-            reason = "all header stamps are 0" if len(header) else "its messages have no header"
-            raise SourceError(f"{name}: clock is header, but {printable(topic.name)} ({topic.type.name}): {reason}")
+        if not len(counted) or num_zero == len(counted):
+            reason = "all header stamps are 0" if len(counted) else "its messages have no header"
+            raise SourceError(
+                f"{name}: clock is header, but {printable(topic.name)} ({printable(topic.type.name)}): {reason}"
+            )
         if num_zero:
-            notes.append(f"{name}: {num_zero} of {len(header)} header stamps are 0")
-        return Stamps(time_ns=header, receive_time_ns=log, choice="header.stamp", notes=tuple(notes))
+            notes.append(f"{name}: {num_zero} of {len(counted)} header stamps are 0")
+        choice_shown = "the stamp of the element" if of_element else "header.stamp"
+        return Stamps(time_ns=header, receive_time_ns=log, choice=choice_shown, clock="header", notes=tuple(notes))
     if choice == "publish":
-        return Stamps(time_ns=topic.publish_ns, receive_time_ns=log, choice="publish_time", notes=())
-    return Stamps(time_ns=log, receive_time_ns=None, choice="log_time", notes=tuple(notes))
+        return Stamps(time_ns=topic.publish_ns, receive_time_ns=log, choice="publish_time", clock="publish", notes=())
+    return Stamps(time_ns=log, receive_time_ns=None, choice="log_time", clock="log", notes=tuple(notes))
+
+
+def _headers(topic: Topic, name: str) -> tuple[Int64Array, Int64Array, bool]:
+    """Header stamps of all messages, those that count, and whether they are of an element that a path chose."""
+    numbers = topic.numbers.get(name)
+    samples = numbers.samples if numbers is not None else None
+    own = samples.own_stamps if samples is not None else None
+    if samples is not None and own is not None:
+        header = np.zeros(len(topic), dtype=np.int64)
+        header[np.array(samples.rows, dtype=np.int64)] = own
+        return header, own, True
+    header = topic.header_ns
+    counted = header[np.array(samples.rows, dtype=np.int64)] if samples is not None and len(header) else header
+    return header, counted, False
 
 
 def columns(numbers: Numbers, topic: Topic, signal: Signal, mapping: StreamMapping) -> Columns:
@@ -123,42 +143,59 @@ def columns(numbers: Numbers, topic: Topic, signal: Signal, mapping: StreamMappi
         SourceError: Lengths, names or shapes don't fit; with both.
     """
     where = printable(topic.name) + (f".{mapping.field}" if mapping.field else "")
+    messages, notes = _messages(numbers, topic, where)
     names, names_of = _names(numbers, len(topic))
     lengths = np.array(numbers.vectors.lengths, dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
     flat = numbers.vectors.flat()
     used = np.unique(names_of).tolist()
     parts: list[tuple[Int64Array, NDArray[np.generic]]] = []
-    hows, num_foreign, notes = set[str](), 0, list[str]()
+    hows, num_foreign = set[str](), 0
     for k in used:
         rows = np.flatnonzero(names_of == k).astype(np.int64)
         if len(used) > 1 and _is_foreign(names, k, used, signal, mapping):
             num_foreign += len(rows)
             continue
-        length = _one_length(lengths, rows, where)
+        length = _one_length(lengths, rows, messages, where)
         is_whole = len(used) == 1
         values = flat.reshape(len(rows), length) if is_whole else flat[starts[rows][:, None] + np.arange(length)]
         if length and names[k] and len(names[k]) != length:
             notes.append(f"{where}: messages have {len(names[k])} names and {length} values")
         if parts and names[k] and not set(mapping.names or signal.names) <= set(names[k]):
-            _refuse_other_names(where, signal, mapping, int(rows[0]), (names[used[0]], names[k]))
+            _refuse_other_names(where, signal, mapping, int(messages[rows[0]]), (names[used[0]], names[k]))
         joined, how = join_columns(values, names[k], signal, mapping)
         parts.append((rows, joined))
         hows.add(how)
     is_by_index = any(h.endswith("by index") for h in hows)
     if len(parts) > 1 and is_by_index:
         i = int(parts[1][0][0])
-        _refuse_other_names(where, signal, mapping, i, (names[used[0]], names[int(names_of[i])]))
-    notes += sorted(hows)
+        pair = names[used[0]], names[int(names_of[i])]
+        _refuse_other_names(where, signal, mapping, int(messages[i]), pair)
+    notes += [*sorted(hows), *_hints(numbers, where)]
     if num_foreign:
         notes.append(f"{signal.name}: {num_foreign} messages of {where} name none of its dimensions; they are left out")
-    if numbers.layout is not None and numbers.layout.num_offset:
-        notes.append(f"{where}: {numbers.layout.num_offset} messages have a layout.data_offset; it was not applied")
     if is_by_index and not any(names):
         notes.append(f"{signal.name}: the messages of {where} have no names")
     rows = np.concatenate([r for r, _ in parts])
     order = np.argsort(rows, kind="stable")
-    return Columns(values=np.concatenate([v for _, v in parts])[order], rows=rows[order], notes=tuple(notes))
+    values = np.concatenate([v for _, v in parts])[order]
+    return Columns(values=values, rows=messages[rows[order]], notes=tuple(notes))
+
+
+def _messages(numbers: Numbers, topic: Topic, where: str) -> tuple[Int64Array, list[str]]:
+    """Which message each sample comes from, and why some give none."""
+    samples = numbers.samples
+    if samples is None:
+        return np.arange(len(topic), dtype=np.int64), []
+    if not samples.rows:
+        raise SourceError(f"{where}: none of {len(topic)} messages gives a sample: {printable(samples.absence)}")
+    return np.array(samples.rows, dtype=np.int64), [printable(n) for n in samples.notes(where)]
+
+
+def _hints(numbers: Numbers, where: str) -> list[str]:
+    if numbers.layout is None or not numbers.layout.num_offset:
+        return []
+    return [f"{where}: {numbers.layout.num_offset} messages have a layout.data_offset; it was not applied"]
 
 
 def _refuse_other_names(
@@ -192,13 +229,14 @@ def _is_foreign(
     return is_by_name and bool(names[k]) and not wanted & set(names[k])
 
 
-def _one_length(lengths: Int64Array, rows: Int64Array, where: str) -> int:
+def _one_length(lengths: Int64Array, rows: Int64Array, messages: Int64Array, where: str) -> int:
     first = int(lengths[rows[0]])
     other = np.flatnonzero(lengths[rows] != first)
     if len(other):
         i = int(rows[other[0]])
         raise SourceError(
-            f"{where}: message {i} has {lengths[i]} values, message {int(rows[0])} has {first}; all must have as many"
+            f"{where}: message {messages[i]} has {lengths[i]} values, message {messages[rows[0]]} has {first}; "
+            "all must have as many"
         )
     return first
 

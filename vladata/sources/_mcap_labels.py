@@ -32,17 +32,21 @@ class Labels:
 class LabelReader:
     """Puts texts, which have log time only, onto the time of the streams."""
 
-    def __init__(self, streams: Mapping[str, AnyStream], *, first_log_ns: int, is_simulated: bool) -> None:
+    def __init__(
+        self, streams: Mapping[str, AnyStream], *, first_log_ns: int, is_simulated: bool, is_split: bool = False
+    ) -> None:
         """Read labels beside these streams.
 
         Args:
             streams: Of the recording, by name.
             first_log_ns: When the first sample of any of them was received.
             is_simulated: Whether the file has a simulator's clock.
+            is_split: Whether the recording is to be split: then what repeats the text before may begin a part.
         """
         self._streams = streams
         self._first_log_ns = first_log_ns
         self._is_simulated = is_simulated
+        self._is_split = is_split
         self._instructions: list[Instruction] = []
         self._outcomes: list[Outcome] = []
         self.notes: list[str] = []
@@ -63,7 +67,7 @@ class LabelReader:
         Raises:
             SourceError: There are too many.
         """
-        changed = [i for i in range(len(texts)) if i == 0 or texts[i] != texts[i - 1]]
+        changed = [i for i in range(len(texts)) if i == 0 or self._is_split or texts[i] != texts[i - 1]]
         if len(changed) > MAX_LABELS:
             raise SourceError(f"{name}: {len(changed):,} texts in {printable(mapping.source)}; at most {MAX_LABELS:,}")
         if len(changed) < len(texts):
@@ -72,7 +76,7 @@ class LabelReader:
         for k, i in enumerate(changed):
             text = texts[i].strip()
             if isinstance(mapping, OutcomeMapping):
-                self._add_outcome(mapping, text, int(times[i]))
+                self._add_outcome(mapping, text, int(times[i]), int(log_ns[i]))
             elif text:
                 # One that was there before the first sample holds from the first step on, also where the sample's own
                 # clock is a little behind the log's.
@@ -80,7 +84,9 @@ class LabelReader:
                 is_early = log_ns[i] <= self._first_log_ns and is_next_later
                 kind: Literal["task", "subtask"] = "task" if name == "instruction" else "subtask"
                 time_ns = None if is_early and not self._is_before_all(int(times[i])) else int(times[i])
-                self._instructions.append(Instruction(text=text, kind=kind, time_ns=time_ns))
+                self._instructions.append(
+                    Instruction(text=text, kind=kind, time_ns=time_ns, receive_time_ns=int(log_ns[i]))
+                )
             else:
                 self.notes.append(f"{name}: an empty text at {times[i]} ns is left out")
 
@@ -101,7 +107,7 @@ class LabelReader:
         index = np.searchsorted(other.receive_time_ns, log_ns, side="left")
         return other.time_ns[np.minimum(index, len(other.time_ns) - 1)]
 
-    def _add_outcome(self, mapping: OutcomeMapping, text: str, time_ns: int) -> None:
+    def _add_outcome(self, mapping: OutcomeMapping, text: str, time_ns: int, log_ns: int) -> None:
         value, _, reason = (part.strip() for part in text.partition(":"))
         kinds: dict[str, Literal["success", "failure"]] = {}
         kinds.update({v.casefold(): "success" for v in mapping.success})
@@ -111,4 +117,4 @@ class LabelReader:
             known = ", ".join((*mapping.success, *mapping.failure))
             self.notes.append(f"outcome {clip(printable(text), 80)!r} is left out; it must be one of {known}")
         else:
-            self._outcomes.append(Outcome(kind=kind, time_ns=time_ns, reason=reason))
+            self._outcomes.append(Outcome(kind=kind, time_ns=time_ns, receive_time_ns=log_ns, reason=reason))

@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 
 from ..errors import SourceError
 from ..text import printable
+from ._field_paths import Tree, parse_path
+from ._field_values import TreeNumbers, TreeTexts
 from ._mcap_file import Message
-from ._mcap_frames import EncodedImages, ImagePlaces
 from ._mcap_types import MessageType
 from ._ros2 import JOINT_FIELDS, MULTI_ARRAYS, CdrError, JointStates, MultiArrays, Vectors, header_stamp, string
 from ._ros2_fields import FieldValues
+from ._ros2_tree import CdrTree, is_plain
+from ._topic_images import Images, image_reader
 
 __all__ = ["Numbers", "Texts", "Topic", "Want"]
 
 Int64Array = NDArray[np.int64]
+
+JOINT_LIST_FIELDS = (*JOINT_FIELDS, "acceleration")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class Numbers:
     names_reader: FieldValues | None = None
     """Where the names come from a field of their own: its texts, per message."""
     layout: MultiArrays | None = None
+    samples: TreeNumbers | None = None
+    """Where not every message gives one: which do."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -73,10 +80,14 @@ class Topic:
         self.type = type_
         self.numbers: dict[str, Numbers] = {}
         self.texts: dict[str, Texts] = {}
-        self.images: dict[str, ImagePlaces | EncodedImages] = {}
+        self.images: dict[str, Images] = {}
         self._readers: list[Callable[[Message], None]] = []
         self._log, self._publish = array("Q"), array("Q")
         self._header, self._order = array("q"), array("q")
+        self._rewrite, self._stamp = type_.rewrite, type_.stamp
+        self._begins_with_stamp = type_.has_header and type_.stamp is None
+        self._num_unstamped = 0
+        self._tree: Tree | None = None
         self._spool = spool
         for want in wants:
             if type_.problem:
@@ -98,6 +109,8 @@ class Topic:
             if want.names_field not in {None, "name"}:
                 raise CdrError(f"has no names in {want.names_field!r}; a JointState has them in 'name'")
             self._prepare_joints(want, wants)
+        elif self._path_of(want) is not None or self.type.tree is not None:
+            self._prepare_tree(want)
         elif self.type.known == "multi_array" and want.field in {None, "data"}:
             reader = MultiArrays(MULTI_ARRAYS[self.type.short])
             self._readers.append(lambda m: reader.add(m.payload))
@@ -115,6 +128,39 @@ class Topic:
         self._readers.append(lambda m: reader.add(m.payload))
         for name, field in fields.items():
             self.numbers[name] = Numbers(vectors=reader.fields[field], names=reader.names, names_of=reader.names_of)
+
+    def _path_of(self, want: Want) -> tuple[str, str | None] | None:
+        """The paths of numbers and names where they are found in trees; None: by fixed places."""
+        field, known = want.field, self.type.known
+        if known == "joint_list" and (field is None or field in JOINT_LIST_FIELDS):
+            return f"joints[].{field or 'position'}", want.names_field
+        if known == "joint_arrays" and (field is None or field in JOINT_FIELDS):
+            return field or "position", want.names_field or "name"
+        definition = self.type.definition
+        if field is None or definition is None:
+            return None
+        for path in (field, want.names_field):
+            if path is not None and not is_plain(definition, parse_path(path)):
+                return field, want.names_field
+        return None
+
+    def _tree_of(self) -> Tree:
+        """Trees of the messages, one for all that is wanted of them."""
+        if self._tree is None:
+            if self.type.tree is None and self.type.definition is None:
+                raise CdrError("has no definition in the file; its fields can't be found")
+            self._tree = self.type.tree or CdrTree(self.type.definition)  # type: ignore[arg-type]
+        return self._tree
+
+    def _prepare_tree(self, want: Want) -> None:
+        if self.type.is_image and want.field is None:
+            raise CdrError("is an image; a signal needs numbers")
+        path, names_path = self._path_of(want) or (want.field, want.names_field)
+        reader = TreeNumbers(self._tree_of(), path, names_path)
+        self._readers.append(lambda m: reader.add(m.payload))
+        self.numbers[want.name] = Numbers(
+            vectors=reader.vectors, names=reader.names, names_of=reader.names_of, samples=reader
+        )
 
     def _prepare_fields(self, want: Want) -> None:
         if self.type.is_image and want.field is None:
@@ -134,7 +180,12 @@ class Topic:
         if self.type.known == "string" and want.field in {None, "data"}:
             self._readers.append(lambda m: kept.texts.append(string(m.payload)))
             return
-        reader = self._fields(want.field or "data")
+        path = want.field or ("message" if self.type.known == "log" else "data")
+        if self.type.definition is None or not is_plain(self.type.definition, parse_path(path)):
+            texts = TreeTexts(self._tree_of(), path)
+            self._readers.append(lambda m: kept.texts.append(texts.of(m.payload) or ""))
+            return
+        reader = self._fields(path)
 
         def take(_: Message) -> None:
             values = reader.texts.pop() if reader.is_text else [_shown(v) for v in reader.vectors.flat().tolist()]
@@ -154,16 +205,8 @@ class Topic:
         return reader
 
     def _prepare_images(self, want: Want) -> None:
-        if want.field not in {None, "data"}:
-            raise CdrError(f"is asked for field {want.field!r}; a camera takes the image of the whole message")
-        if self.type.known == "compressed_image":
-            places = self.images[want.name] = ImagePlaces()
-            self._readers.append(places.add)
-        elif self.type.known == "image":
-            encoded = self.images[want.name] = EncodedImages(self._spool)
-            self._readers.append(encoded.add)
-        else:
-            raise CdrError("is no image; a camera needs sensor_msgs/msg/CompressedImage or sensor_msgs/msg/Image")
+        images = self.images[want.name] = image_reader(self.type, want.field, self._spool)
+        self._readers.append(images.add)
 
     def add(self, message: Message, order: int) -> None:
         """Take the next message.
@@ -176,8 +219,14 @@ class Topic:
             SourceError: It can't be decoded; with its index.
         """
         try:
-            if self.type.has_header:
+            if self._rewrite is not None:
+                message = self._rewrite(message)
+            if self._begins_with_stamp:
                 self._header.append(header_stamp(message.payload))
+            elif self._stamp is not None:
+                stamp = self._stamp(message.payload)
+                self._num_unstamped += stamp is None
+                self._header.append(stamp or 0)
             for read in self._readers:
                 read(message)
         except CdrError as error:
@@ -191,6 +240,7 @@ class Topic:
     def forget_headers(self, type_: MessageType) -> None:
         """Go on with a type that has no header, without the stamps so far."""
         self.type = type_
+        self._rewrite, self._stamp, self._begins_with_stamp = type_.rewrite, None, False
         del self._header[:]
 
     def __len__(self) -> int:
@@ -209,8 +259,8 @@ class Topic:
 
     @property
     def header_ns(self) -> Int64Array:
-        """Stamps of the headers, [N]; empty where the type has none."""
-        return np.array(self._header, dtype=np.int64)
+        """Stamps of the headers, [N], 0 where a message has none; empty where the type has none."""
+        return np.array(self._header if self._num_unstamped < len(self._header) else (), dtype=np.int64)
 
     @property
     def order(self) -> Int64Array:

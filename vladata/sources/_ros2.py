@@ -19,6 +19,7 @@ __all__ = [
     "MultiArrays",
     "RawImage",
     "Vectors",
+    "byte_order",
     "compressed_image",
     "header_stamp",
     "raw_image",
@@ -74,8 +75,12 @@ class RawImage(NamedTuple):
     pixels: memoryview
 
 
-def _order(payload: memoryview) -> str:
-    """Byte order of a payload.
+_ENCAPSULATIONS = {2: "PL_CDR", 3: "PL_CDR", **dict.fromkeys(range(6, 12), "XCDR2")}
+"""Others than plain CDR, by the low byte (DDS-XTypes 1.3, 7.6.2.1.2)."""
+
+
+def byte_order(payload: memoryview) -> str:
+    """Byte order of a payload, as struct writes it.
 
     Raises:
         CdrError: The payload is not plain CDR.
@@ -83,7 +88,11 @@ def _order(payload: memoryview) -> str:
     if len(payload) < _DATA:
         raise CdrError(f"{len(payload)} bytes; a CDR message has at least {_DATA}")
     if payload[0] != 0 or payload[1] > 1:
-        raise CdrError(f"encapsulation {bytes(payload[:2]).hex()}; must be plain CDR, 0000 or 0001")
+        name = _ENCAPSULATIONS.get(payload[1], "") if payload[0] == 0 else ""
+        raise CdrError(
+            f"encapsulation {bytes(payload[:2]).hex()}; must be plain CDR, 0000 or 0001"
+            + (f": {name} is not read" if name else "")
+        )
     return "<" if payload[1] else ">"
 
 
@@ -118,7 +127,7 @@ def header_stamp(payload: memoryview) -> int:
     Raises:
         CdrError: The payload is too short or not plain CDR.
     """
-    order = _order(payload)
+    order = byte_order(payload)
     if len(payload) < _DATA + 8:
         raise CdrError(f"{len(payload)} bytes; a message with a header has at least {_DATA + 12}")
     seconds, nanoseconds = _STAMP[order].unpack_from(payload, _DATA)
@@ -132,7 +141,7 @@ def string(payload: memoryview) -> str:
         CdrError: The payload is not a message of this type.
     """
     try:
-        return _text(payload, _DATA, _order(payload))[0]
+        return _text(payload, _DATA, byte_order(payload))[0]
     except struct.error as error:
         raise CdrError(f"{len(payload)} bytes are too few") from error
 
@@ -143,7 +152,7 @@ def compressed_image(payload: memoryview) -> ImagePlace:
     Raises:
         CdrError: The payload is not a message of this type.
     """
-    order = _order(payload)
+    order = byte_order(payload)
     try:
         at = _skip_string(payload, _DATA + 8, order)
         form, at = _text(payload, at, order)
@@ -162,7 +171,7 @@ def raw_image(payload: memoryview) -> RawImage:
     Raises:
         CdrError: The payload is not a message of this type.
     """
-    order = _order(payload)
+    order = byte_order(payload)
     try:
         at = _align4(_skip_string(payload, _DATA + 8, order))
         height, width = struct.unpack_from(f"{order}II", payload, at)
@@ -261,7 +270,7 @@ class JointStates:
 
     def _read_whole(self, payload: memoryview) -> None:
         """Read a message from its start, and remember what lies where."""
-        order = _order(payload)
+        order = byte_order(payload)
         self._size = -1
         self._read_names(payload, order)
         at = self._end
@@ -320,7 +329,7 @@ class MultiArrays:
         Raises:
             CdrError: The payload is not a message of this type.
         """
-        order = _order(payload)
+        order = byte_order(payload)
         try:
             dimensions = int(_U32[order].unpack_from(payload, _DATA)[0])
             if dimensions > len(payload) // 12:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._ros2 import CdrError, Vectors
+from ._ros2 import CdrError, Vectors, byte_order
 
 __all__ = ["DTYPES", "NO_SIGNAL", "Definition", "Field", "FieldValues", "Leaf", "parse_definition"]
 
@@ -267,8 +267,7 @@ class FieldValues:
         """
         if len(payload) > MAX_MESSAGE:
             raise CdrError(f"{len(payload):,} bytes; at most {MAX_MESSAGE:,} are decoded of a {self._root}")
-        if len(payload) < 4 or payload[0] != 0 or payload[1] > 1:
-            raise CdrError(f"encapsulation {bytes(payload[:2]).hex()}; must be plain CDR, 0000 or 0001")
+        byte_order(payload)
         try:
             message = self._decode(bytes(payload) + b"\0")
         except (struct.error, ValueError, NotImplementedError) as error:

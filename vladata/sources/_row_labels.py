@@ -1,5 +1,6 @@
 """Instructions and outcomes out of sources whose rows are steps: one text or value in each row."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -10,7 +11,7 @@ from ..mapping import OutcomeMapping
 from ..recording import Instruction, Outcome
 from ..text import clip, printable
 
-__all__ = ["as_text", "row_instructions", "row_outcome"]
+__all__ = ["as_text", "row_instructions", "row_intervals", "row_outcome"]
 
 
 def row_instructions(
@@ -70,3 +71,35 @@ def row_outcome(written: Iterable[str], mapping: OutcomeMapping) -> tuple[tuple[
             return (Outcome(kind=kind, reason=reason),), ()
     known = ", ".join((*mapping.success, *mapping.failure))
     return (), (f"outcome: {clip(printable(first), 80)!r} is none of {clip(printable(known), 120)}; no outcome",)
+
+
+def row_intervals(
+    values: NDArray[np.generic], time_ns: NDArray[np.int64], kind: Literal["intervention", "reward"]
+) -> tuple[tuple[Outcome, ...], tuple[str, ...]]:
+    """Make outcomes of runs of rows with the same value, other than 0.
+
+    Args:
+        values: One for each row, [N]; NaN where there is none.
+        time_ns: Of the rows, [N].
+        kind: Of the outcomes; a reward has the value of its rows.
+
+    Returns:
+        Outcomes, each from its first row to the row after its last; and a note on rows without a value.
+    """
+    numbers = values.astype(np.float64)
+    holes = np.isnan(numbers)
+    numbers = np.where(holes, 0.0, numbers)
+    numbers = (numbers != 0).astype(np.float64) if kind == "intervention" else numbers
+    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    found = [
+        Outcome(
+            kind=kind,
+            time_ns=int(time_ns[start]),
+            end_ns=int(time_ns[stop]) if stop < len(numbers) else None,
+            value=float(numbers[start]) if kind == "reward" else None,
+        )
+        for start, stop in itertools.pairwise(edges)
+        if numbers[start] != 0
+    ]
+    num_holes = int(holes.sum())
+    return tuple(found), (f"{kind}: {num_holes} rows have no value",) if num_holes else ()

@@ -1,33 +1,26 @@
-"""MCAP recordings with ROS 2 messages in CDR, of any size, in bounded memory.
+"""MCAP recordings with messages of ROS 2, ROS 1, protobuf and JSON, of any size, in bounded memory.
 
 The file is walked once: numbers and stamps are kept, images only by their place, and are read again when asked for.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from ..errors import SourceError
-from ..mapping import LabelMapping, StreamMapping
-from ..recording import AnyStream, FrameStream, Recording, SourceFile, Stream
+from ..recording import Recording, SourceFile
 from ..text import clip, printable
-from ..units import Clock
 from . import Inspection, Place, Request
 from ._join import recording_id
 from ._mcap_blocks import BlockReader
 from ._mcap_file import MAGIC, McapWalk, magic_problem
 from ._mcap_frames import EncodedImages
-from ._mcap_join import Stamps, bag_notes, clock_kind, columns, file_order, stamps
-from ._mcap_labels import LabelReader, Labels
-from ._mcap_topics import Topic, Want
-from ._mcap_types import message_type
+from ._mcap_join import bag_notes
+from ._mcap_topics import Topic
+from ._mcap_types import Types, message_type
+from ._topic_streams import TopicStreams, wants_of
 
 __all__ = ["IS_GENERAL", "SUFFIXES", "can_read", "inspect", "places", "read"]
-
-Int64Array = NDArray[np.int64]
 
 SUFFIXES = (".mcap",)
 IS_GENERAL = False
@@ -61,7 +54,7 @@ def read(path: Path, place: Place, request: Request) -> Iterator[Recording]:
     """Read the demonstration in a file.
 
     Raises:
-        SourceError: The file is damaged or truncated, or the mapping does not fit it.
+        SourceError: The file is damaged outside chunks, or the mapping does not fit it.
         GateError: A size in the file breaks a limit.
     """
     with path.open("rb", buffering=0) as file:
@@ -76,35 +69,12 @@ def inspect(path: Path) -> Inspection:
     """Describe a file: topics, types, fields, clocks.
 
     Raises:
-        SourceError: The file is damaged or truncated.
+        SourceError: The file is damaged outside chunks.
         GateError: A size in the file breaks a limit.
     """
     from ._mcap_inspect import inspect_file
 
     return inspect_file(path, places(path))
-
-
-def _wants(request: Request) -> dict[str, list[Want]]:
-    """What the mapping wants of each topic."""
-    wants: dict[str, list[Want]] = {}
-    cameras = {c.name for c in request.embodiment.cameras}
-    for name, mapping in request.mapping.streams.items():
-        kind = Want(
-            name=name,
-            kind="images" if name in cameras else "numbers",
-            field=mapping.field,
-            names_field=mapping.names_field,
-        )
-        wants.setdefault(mapping.source, []).append(kind)
-    for name, label in _label_mappings(request).items():
-        wants.setdefault(label.source, []).append(Want(name=name, kind="texts", field=label.field))
-    return wants
-
-
-def _label_mappings(request: Request) -> dict[str, LabelMapping]:
-    mapping = request.mapping
-    found = {"instruction": mapping.instruction, "subtask": mapping.subtask, "outcome": mapping.outcome}
-    return {name: label for name, label in found.items() if label is not None}
 
 
 class _Reading:
@@ -113,9 +83,9 @@ class _Reading:
     def __init__(self, file: BinaryIO, path: Path, request: Request) -> None:
         self._file, self._path, self._name, self._request = file, path, path.name, request
         self._walk = McapWalk(file, path.name)
-        self._wants = _wants(request)
+        self._wants = wants_of(request)
         self._topics: dict[str, Topic] = {}
-        self._notes: list[str] = []
+        self._types: Types = {}
 
     def close(self) -> None:
         for topic in self._topics.values():
@@ -127,12 +97,12 @@ class _Reading:
         """Walk the file and describe what the mapping wants of it."""
         try:
             self._collect()
-            orders, order_notes = file_order(list(self._topics.values()))
-            self._notes = [*bag_notes(self._path), *self._walk.notes, *order_notes]
-            streams = self._streams(orders)
-            labels = self._labels(streams, orders)
+            blocks = BlockReader(self._file, self._name, self._walk.blocks)
+            found = TopicStreams(self._request, self._topics, list(self._walk.channels.values()), blocks)
+            streams = found.streams()
+            labels, marks = found.labels(streams), found.marks()
         except SourceError as error:
-            text = str(error)
+            text = "; ".join((str(error), *self._walk.losses[:1]))
             raise SourceError(text if text.startswith(f"{self._name}:") else f"{self._name}: {text}") from error
         file = SourceFile(name=self._name, size=self._walk.size, sha256=self._walk.sha256)
         return Recording(
@@ -144,8 +114,10 @@ class _Reading:
             is_stepped=False,
             instructions=labels.instructions,
             outcomes=labels.outcomes,
+            marks=marks,
             metadata=self._metadata(),
-            notes=(*self._notes, *labels.notes),
+            notes=(*bag_notes(self._path), *self._walk.losses, *self._walk.notes, *found.notes, *labels.notes),
+            is_lossy=self._walk.is_lossy,
         )
 
     def _collect(self) -> None:
@@ -164,7 +136,7 @@ class _Reading:
         wants = self._wants.get(channel.topic)
         if wants is None:
             return None
-        type_ = message_type(channel)
+        type_ = message_type(channel, self._types)
         topic = self._topics.get(channel.topic)
         if topic is None:
             topic = self._topics[channel.topic] = Topic(channel.topic, type_, wants)
@@ -172,97 +144,6 @@ class _Reading:
             names = f"{printable(topic.type.name)} and {printable(type_.name)}"
             raise SourceError(f"{printable(channel.topic)} has messages of two types or definitions, {names}")
         return topic
-
-    def _streams(self, orders: dict[str, Int64Array]) -> dict[str, AnyStream]:
-        blocks = BlockReader(self._file, self._name, self._walk.blocks)
-        streams: dict[str, AnyStream] = {}
-        for name in self._request.embodiment.stream_names:
-            mapping = self._request.mapping.streams.get(name)
-            topic = self._topic(name, mapping) if mapping is not None else None
-            if mapping is None or topic is None:
-                continue
-            chosen = stamps(topic, mapping, name)
-            self._notes += chosen.notes
-            if name in topic.images:
-                streams[name] = self._camera(name, topic, orders[topic.name], chosen, blocks)
-            else:
-                streams[name] = self._signal(name, topic, orders[topic.name], chosen)
-        return streams
-
-    def _topic(self, name: str, mapping: StreamMapping) -> Topic | None:
-        """The topic that feeds a stream; None where there is none and the stream is not required."""
-        topic = self._topics.get(mapping.source)
-        if topic is not None:
-            return topic
-        reason = f"{name} is mapped to {printable(mapping.source)}, which {self._absence(mapping.source)}"
-        if self._request.embodiment.rule(name).required:
-            raise SourceError(reason)
-        self._notes.append(f"{reason}; {name} is not required and left out")
-        return None
-
-    def _absence(self, source: str) -> str:
-        there = sorted({c.topic for c in self._walk.channels.values()})
-        if source in there:
-            return "has no message"
-        return f"is not in the file; its topics are {clip(printable(', '.join(there)), 400) or 'none'}"
-
-    def _signal(self, name: str, topic: Topic, order: Int64Array, chosen: Stamps) -> Stream:
-        mapping = self._request.mapping.streams[name]
-        joined = columns(topic.numbers[name], topic, self._request.embodiment.signal(name), mapping)
-        rows = order if len(joined.rows) == len(order) else order[np.isin(order, joined.rows)]
-        time_ns, receive_ns, clock = self._time(name, chosen, rows)
-        self._notes += joined.notes
-        return Stream(
-            name=name,
-            clock=clock,
-            time_ns=time_ns,
-            values=_frozen(joined.values[np.searchsorted(joined.rows, rows)]),
-            receive_time_ns=receive_ns,
-        )
-
-    def _camera(self, name: str, topic: Topic, order: Int64Array, chosen: Stamps, blocks: BlockReader) -> FrameStream:
-        found = topic.images[name].frame_set(name, blocks, order, topic.order[order])
-        time_ns, receive_ns, clock = self._time(name, chosen, order)
-        self._notes += found.notes
-        return FrameStream(
-            name=name,
-            clock=clock,
-            time_ns=time_ns,
-            frames=found.frames,
-            codec=found.codec,
-            height=found.height,
-            width=found.width,
-            pixel_format=found.pixel_format,
-            receive_time_ns=receive_ns,
-        )
-
-    def _time(self, name: str, chosen: Stamps, rows: Int64Array) -> tuple[Int64Array, Int64Array | None, Clock]:
-        """Stamps of the messages that count, when they were received, and what the stamps count."""
-        time_ns, receive_ns = _frozen(chosen.time_ns[rows]), chosen.receive_time_ns
-        if receive_ns is None and self._request.mapping.on_backward_time == "split":
-            receive_ns = chosen.time_ns  # the log's, by which this stream is cut where others go back
-        clock, rule = clock_kind(time_ns, is_simulated=self._is_simulated)
-        self._notes.append(f"{name}: time is {chosen.choice}, {clock} ({rule})")
-        return time_ns, None if receive_ns is None else _frozen(receive_ns[rows]), clock
-
-    @property
-    def _is_simulated(self) -> bool:
-        return any(c.topic == "/clock" and c.schema.endswith("/Clock") for c in self._walk.channels.values())
-
-    def _labels(self, streams: dict[str, AnyStream], orders: dict[str, Int64Array]) -> Labels:
-        reader = LabelReader(
-            streams,
-            first_log_ns=min((int(t.log_ns.min()) for t in self._topics.values() if t.numbers or t.images), default=0),
-            is_simulated=self._is_simulated,
-        )
-        for name, label in _label_mappings(self._request).items():
-            topic = self._topics.get(label.source)
-            if topic is None:
-                reader.notes.append(f"no {name}: {printable(label.source)} {self._absence(label.source)}")
-            else:
-                order = orders[topic.name]
-                reader.add(name, label, [topic.texts[name].texts[i] for i in order], topic.log_ns[order])
-        return reader.labels()
 
     def _metadata(self) -> dict[str, str]:
         """Short facts of the file's metadata records."""
@@ -272,8 +153,3 @@ class _Reading:
                 if value and len(value) <= MAX_METADATA_VALUE:
                     facts[clip(printable(f"{record}.{key}"), MAX_METADATA_VALUE)] = printable(value)
         return dict(sorted(facts.items()))
-
-
-def _frozen(values: NDArray[Any]) -> NDArray[Any]:
-    values.flags.writeable = False
-    return values

@@ -1,11 +1,13 @@
 """RLDS datasets as TFDS writes them: TFRecord shards of `tf.train.Example`, described by features.json.
 
-Read without TensorFlow. Steps pass through one by one; images keep their bytes. No times are recorded, so stamps are
-step / rate of the embodiment, on a nominal clock. Source: Ramos et al., RLDS, arXiv:2111.02767.
+Read without TensorFlow. Steps pass through one by one; encoded images keep their bytes. No times are recorded, so
+stamps are step / rate of the embodiment, on a nominal clock. Source: Ramos et al., RLDS, arXiv:2111.02767.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -13,33 +15,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import workers
-from ..errors import SourceError, VladataError
-from ..mapping import LabelMapping, OutcomeMapping, StreamMapping
-from ..recording import AnyStream, FrameStream, Instruction, Outcome, Recording, SourceFile, Stream
+from ..errors import SchemaError, SourceError, VladataError
+from ..mapping import StreamMapping
+from ..recording import AnyStream, Frames, FrameStream, Instruction, Outcome, Recording, SourceFile, Stream
 from ..text import clip, printable
 from ..units import Clock
 from . import Inspection, Place, Request, StreamInfo
 from ._join import join_columns, recording_id
+from ._options import Option, take_options
+from ._rlds_images import EncodedPixels
+from ._rlds_labels import LabelReader, element_of, facts, flag_notes
 from ._rlds_record import EpisodeRecord
-from ._row_labels import as_text, row_instructions, row_outcome
-from ._tfds import Dataset, FeatureInfo, Shard, find_version, open_dataset, read_features
+from ._tfds import Dataset, Shard, claims, open_dataset
+from ._tfds_features import FeatureInfo
 from ._tfrecord import RecordSpan, read_record, walk
 
-__all__ = ["IS_GENERAL", "SUFFIXES", "can_read", "inspect", "places", "read"]
+__all__ = ["IS_GENERAL", "OPTIONS", "SUFFIXES", "can_read", "inspect", "places", "read"]
 
 SUFFIXES: tuple[str, ...] = (".tfrecord",)
 IS_GENERAL = False
 
+OPTIONS: Mapping[str, Option] = {
+    "last_step": "keep",
+    "metadata": True,
+    "paraphrases": True,
+    "rate_hz": 0.0,
+    "reward": "",
+}
+"""What the `options` of a mapping may say, with what holds where it says nothing:
+
+- last_step: `keep`, or `drop` the step where is_last is set at the end, for by RLDS its action means nothing.
+- metadata: whether short facts of the episode, such as episode_metadata/file_path, come in.
+- paraphrases: whether texts beside the instruction (`…_2`, `…_3`, further ones in a sequence) come in.
+- rate_hz: rate of the recorded steps where it is not the schema's; 0: the schema's.
+- reward: a feature of the steps whose values other than 0 become outcomes.
+"""
+
 _MISSING = "missing"
-_FLAGS = ("is_first", "is_last", "is_terminal")
+_MAX_IGNORED = 20
 
 Int64Array = NDArray[np.int64]
 
 
 def can_read(path: Path) -> bool:
-    """Tell whether a path is an RLDS dataset: its version folder, a folder with nothing else in it, or a shard."""
+    """Tell whether a path is a TFDS dataset: its version folder, a folder with nothing else in it, or a shard."""
     try:
-        return find_version(path) is not None
+        return claims(path)
     except OSError:
         return False
 
@@ -82,26 +103,26 @@ def read(path: Path, place: Place, request: Request) -> Iterator[Recording]:
     dataset = open_dataset(path)
     shard, record = _record(dataset, place)
     where = f"{shard.name}: record {place.name.rpartition('#')[2]}"
-    features = read_features(dataset.folder)
-    episode = EpisodeRecord(record, features, where)
+    episode = EpisodeRecord(record, dataset.features, where)
     digest = hashlib.sha256(record).hexdigest()
-    reader = _EpisodeReader(episode, request, where)
-    streams = reader.streams()
-    instructions, outcomes = reader.labels()
-    yield Recording(
-        recording_id=recording_id("rlds", place.name, [digest]),
-        source="rlds",
-        place=place.name,
-        files=(SourceFile(name=place.name, size=len(record), sha256=digest),),
-        streams=streams,
-        is_stepped=True,
-        instructions=instructions,
-        outcomes=outcomes,
-        metadata={
-            k: v for k, v in (("dataset", dataset.name), ("version", dataset.version), ("split", shard.split)) if v
-        },
-        notes=(*reader.notes, *_record_notes(episode, features, reader.used)),
-    )
+    with ExitStack() as open_files:
+        reader = _EpisodeReader(episode, request, where, open_files)
+        streams = reader.streams()
+        instructions, outcomes = reader.labels(dataset)
+        known = {"dataset": dataset.name, "config": dataset.config, "version": dataset.version, "split": shard.split}
+        metadata = reader.facts(dataset) | {k: v for k, v in known.items() if v}
+        yield Recording(
+            recording_id=recording_id("rlds", place.name, [digest]),
+            source="rlds",
+            place=place.name,
+            files=(SourceFile(name=place.name, size=len(record), sha256=digest),),
+            streams=streams,
+            is_stepped=True,
+            instructions=instructions,
+            outcomes=outcomes,
+            metadata=metadata,
+            notes=(*reader.notes, *flag_notes(episode), *_left_out(dataset, reader.used)),
+        )
 
 
 def _record(dataset: Dataset, place: Place) -> tuple[Shard, bytes]:
@@ -127,15 +148,40 @@ def _record(dataset: Dataset, place: Place) -> tuple[Shard, bytes]:
 class _EpisodeReader:
     """Turns the mapped features of one episode into streams and labels."""
 
-    def __init__(self, episode: EpisodeRecord, request: Request, where: str) -> None:
+    def __init__(self, episode: EpisodeRecord, request: Request, where: str, open_files: ExitStack) -> None:
         self._episode = episode
         self._request = request
         self._where = where
-        self._time_ns: Int64Array | None = None
+        self._open_files = open_files
+        self._options = take_options(request.mapping, OPTIONS)
+        self._time_ns: NDArray[np.int64] | None = None
         self._first = ""
-        rate = request.embodiment.rate_hz
-        self.notes = [f"no times are recorded: stamps are step / {rate:g} Hz, the rate of {request.embodiment.name}"]
+        declared = float(self._options["rate_hz"])
+        if not (declared == 0 or 1e-3 <= declared <= 1e6):
+            raise SchemaError(f"options.rate_hz is {declared:g}; must be from 0.001 to 1,000,000")
+        self._rate = declared or request.embodiment.rate_hz
+        why = "options.rate_hz" if declared else f"the rate of {request.embodiment.name}"
+        self.notes = [f"no times are recorded: stamps are step / {self._rate:g} Hz, {why}"]
         self.used: set[str] = set()
+        self._num_dropped = self._last_step()
+
+    def _last_step(self) -> int:
+        """How many steps at the end are left out: one, where the last is marked and the mapping says so."""
+        choice = self._options["last_step"]
+        if choice not in {"keep", "drop"}:
+            raise SchemaError(f"options.last_step is {choice!r}; must be keep or drop")
+        has_flag = self._episode.has("is_last") and self._episode.info("is_last").kind == "numeric"
+        flags = self._episode.numbers("is_last").reshape(-1) if has_flag else np.zeros(0)
+        if not flags[-1:].any():
+            return 0
+        if choice == "drop":
+            self.notes.append("the last step is left out (options.last_step): is_last is set, its action means nothing")
+            return 1
+        self.notes.append(
+            "is_last is set at the last step: by RLDS its action, reward and discount mean nothing, Open X-Embodiment "
+            "has valid ones there; it is kept (options.last_step: drop leaves it out)"
+        )
+        return 0
 
     def streams(self) -> dict[str, AnyStream]:
         """The mapped streams, by name in the embodiment."""
@@ -144,8 +190,6 @@ class _EpisodeReader:
         found: dict[str, AnyStream] = {}
         for name, mapping in self._request.mapping.streams.items():
             workers.beat()
-            if mapping.field is not None:
-                raise SourceError(f"{name} maps field {printable(mapping.field)!r}; features of RLDS have no fields")
             if not embodiment.rule(name).required and not self._episode.has(mapping.source):
                 self.notes.append(f"{name}: the record has no {printable(mapping.source)}")
                 continue
@@ -156,11 +200,15 @@ class _EpisodeReader:
         return found
 
     def _numbers(self, name: str, mapping: StreamMapping) -> Stream:
-        values = self._episode.numbers(mapping.source)
+        values = self._episode.numbers(mapping.source, element_of(mapping.field, name))
         shape = values.shape[1:]
         time_ns = self._steps(mapping.source, len(values))
+        values = values[: len(time_ns)]
         if len(shape) > 1:
             self.notes.append(f"{name}: {printable(mapping.source)} of shape {list(shape)} is laid out row by row")
+        declared = self._episode.info(mapping.source)
+        if declared.dtype == "float64" and not declared.encoding:
+            self.notes.append(f"{name}: {printable(mapping.source)} is declared float64; TFDS stored float32")
         values, note = join_columns(
             values.reshape(len(values), prod(shape)), (), self._request.embodiment.signal(name), mapping
         )
@@ -168,84 +216,94 @@ class _EpisodeReader:
         return Stream(name=name, clock=Clock.NOMINAL, time_ns=time_ns, values=values)
 
     def _frames(self, name: str, mapping: StreamMapping) -> FrameStream:
-        frames, info = self._episode.images(mapping.source)
-        return FrameStream(
-            name=name,
-            clock=Clock.NOMINAL,
-            time_ns=self._steps(mapping.source, len(frames.sizes)),
-            frames=frames,
-            codec=info.codec,
-            height=info.height,
-            width=info.width,
-        )
+        path, element = mapping.source, element_of(mapping.field, name)
+        if self._episode.info(path).kind == "numeric":
+            return self._pixels(name, path, element)
+        frames, info = self._episode.images(path, element)
+        time_ns = self._steps(path, len(frames.sizes))
+        kept = frames.first(len(time_ns))
+        return _frame_stream(name, time_ns, kept, codec=info.codec, size=(info.height, info.width))
 
-    def _steps(self, path: str, count: int) -> Int64Array:
-        """Stamps of the steps; every mapped feature must have as many."""
+    def _pixels(self, name: str, path: str, element: int | None) -> FrameStream:
+        time_ns = self._steps(path, self._episode.count(path))
+        frames = self._open_files.enter_context(EncodedPixels())
+        images = self._episode.pixels(path, element)
+        frames.add_all(islice(images, len(time_ns)), f"{self._where}: {path}")
+        self.notes.append(f"{name}: raw images ({frames.pixel_format}) were encoded as PNG, without loss")
+        if frames.num_other_sizes:
+            self.notes.append(f"{name}: {frames.num_other_sizes} images have another size than the first")
+        size = frames.height, frames.width
+        return _frame_stream(name, time_ns, frames, codec="png", size=size, pixel_format=frames.pixel_format)
+
+    def _steps(self, path: str, count: int) -> NDArray[np.int64]:
+        """Stamps of the steps that are kept; every mapped feature must have as many."""
         if not self._episode.info(path).is_step:
             raise SourceError(f"{self._where}: {path} belongs to the episode; a stream must belong to the steps")
+        kept = count - self._num_dropped
         if self._time_ns is None:
-            if count == 0:
-                raise SourceError(f"{self._where}: {path} has no steps")
+            if kept <= 0:
+                raise SourceError(f"{self._where}: {path} has no steps{' but the last' if count else ''}")
             self._first = path
-            rate = self._request.embodiment.rate_hz
-            self._time_ns = np.round(np.arange(count) * 1e9 / rate).astype(np.int64)
-        elif len(self._time_ns) != count:
+            self._time_ns = np.round(np.arange(kept) * 1e9 / self._rate).astype(np.int64)
+        elif len(self._time_ns) != kept:
             raise SourceError(
-                f"{self._where}: {path} has {count} steps, {self._first} has {len(self._time_ns)}; must be as many"
+                f"{self._where}: {path} has {count} steps, {self._first} has {len(self._time_ns) + self._num_dropped}; "
+                "must be as many"
             )
         return self._time_ns
 
-    def labels(self) -> tuple[tuple[Instruction, ...], tuple[Outcome, ...]]:
-        """Instructions and the outcome, where they are mapped."""
+    def labels(self, dataset: Dataset) -> tuple[tuple[Instruction, ...], tuple[Outcome, ...]]:
+        """Instructions and outcomes, where they are mapped."""
         mapping = self._request.mapping
+        time_ns = self._time_ns if self._time_ns is not None else np.zeros(0, dtype=np.int64)
+        reader = LabelReader(self._episode, dataset, time_ns, len(time_ns) + self._num_dropped)
         instructions: list[Instruction] = []
         for label in (mapping.instruction, mapping.subtask):
             if label is not None:
-                instructions += self._texts(label, is_task=label is mapping.instruction)
-        outcomes = self._outcome(mapping.outcome) if mapping.outcome is not None else ()
-        return tuple(instructions), outcomes
+                has_paraphrases = self._options["paraphrases"] is True
+                is_task = label is mapping.instruction
+                instructions += reader.instructions(label, is_task=is_task, has_paraphrases=has_paraphrases)
+        outcomes = list(reader.outcome(mapping.outcome)) if mapping.outcome is not None else []
+        if reward := str(self._options["reward"]):
+            outcomes += reader.rewards(reward)
+        self.notes += reader.notes
+        self.used |= reader.used
+        return tuple(instructions), tuple(outcomes)
 
-    def _texts(self, label: LabelMapping, *, is_task: bool) -> tuple[Instruction, ...]:
-        texts, is_replaced = self._episode.texts(label.source)
-        self.used.add(label.source)
-        if is_replaced:
-            self.notes.append(f"{printable(label.source)}: bytes that are not UTF-8 became replacement characters")
-        time_ns = np.zeros(1, dtype=np.int64)
-        if self._episode.info(label.source).is_step:
-            time_ns = self._steps(label.source, len(texts))
-        elif len(texts) != 1:
-            raise SourceError(f"{self._where}: {label.source} has {len(texts)} texts; an episode must have one")
-        instructions, notes = row_instructions(texts, time_ns, "task" if is_task else "subtask")
+    def facts(self, dataset: Dataset) -> dict[str, str]:
+        """Short facts of the episode, where they are wanted."""
+        if self._options["metadata"] is not True:
+            return {}
+        found, notes = facts(self._episode, dataset, self.used)
         self.notes += notes
-        return instructions
-
-    def _outcome(self, mapping: OutcomeMapping) -> tuple[Outcome, ...]:
-        """The last value of a step feature, or the value of an episode feature."""
-        self.used.add(mapping.source)
-        if self._episode.info(mapping.source).kind == "text":
-            written: tuple[str, ...] = tuple(self._episode.texts(mapping.source)[0][-1:])
-        else:
-            values = self._episode.numbers(mapping.source)
-            if len(values) == 0 or values[-1].size != 1:
-                raise SourceError(
-                    f"{self._where}: {mapping.source} has shape {list(values.shape[1:])}; an outcome must be one value"
-                )
-            written = as_text(np.ravel(values[-1])[0].item())
-        outcomes, notes = row_outcome(written, mapping)
-        self.notes += notes
-        return outcomes
+        return found
 
 
-def _record_notes(episode: EpisodeRecord, features: dict[str, FeatureInfo], used: set[str]) -> list[str]:
-    """What is not kept, and flags that say nothing."""
-    notes = []
-    unset = [f for f in _FLAGS if episode.has(f) and features[f].kind == "numeric" and not episode.numbers(f).any()]
-    if unset:
-        notes.append(f"never set: {', '.join(unset)}")
-    left = sorted(set(features) - used)
-    if left:
-        notes.append(f"not kept: {clip(printable(', '.join(left)), 2000)}")
-    return notes
+def _frame_stream(
+    name: str,
+    time_ns: NDArray[np.int64],
+    frames: Frames,
+    *,
+    codec: str,
+    size: tuple[int, int],
+    pixel_format: str = "",
+) -> FrameStream:
+    return FrameStream(
+        name=name,
+        clock=Clock.NOMINAL,
+        time_ns=time_ns,
+        frames=frames,
+        codec=codec,
+        height=size[0],
+        width=size[1],
+        pixel_format=pixel_format,
+    )
+
+
+def _left_out(dataset: Dataset, used: set[str]) -> list[str]:
+    """What is not kept."""
+    left = sorted(set(dataset.features) - used)
+    return [f"not kept: {clip(printable(', '.join(left)), 2000)}"] if left else []
 
 
 def inspect(path: Path) -> Inspection:
@@ -257,48 +315,56 @@ def inspect(path: Path) -> Inspection:
     """
     found = places(path)
     dataset = open_dataset(path)
-    features = read_features(dataset.folder)
     problems = [f"{dataset.name}-{split}: {sentence}" for split, sentence in dataset.missing.items()]
+    problems += [f"{name}: not the name of a shard; ignored" for name in dataset.ignored[:_MAX_IGNORED]]
     for place in found:
         if place.name.endswith(f"#{_MISSING}"):
             continue
         try:
             shard, record = _record(dataset, place)
-            episode = EpisodeRecord(record, features, place.name)
+            episode = EpisodeRecord(record, dataset.features, place.name)
+            notes = flag_notes(episode)
         except VladataError as error:
             problems.append(str(error))
             continue
-        streams = tuple(_stream_info(episode, info) for info in features.values())
         splits = dict.fromkeys(s.split for s in dataset.shards if s.split)
+        about = {
+            "dataset": dataset.name,
+            "config": dataset.config,
+            "version": dataset.version,
+            "shards": str(len(dataset.shards)),
+            "splits": ", ".join(splits) or shard.split,
+        }
         return Inspection(
             source="rlds",
             places=tuple(found),
             looked_at=place.name,
-            streams=streams,
-            facts=(
-                ("dataset", dataset.name),
-                ("version", dataset.version),
-                ("shards", str(len(dataset.shards))),
-                ("splits", ", ".join(splits) or shard.split),
-            ),
-            problems=(*problems, *(n for n in _record_notes(episode, features, set(features)))),
+            streams=tuple(_stream_info(episode, info) for info in dataset.features.values()),
+            facts=tuple((k, v) for k, v in about.items() if v or k != "config"),
+            problems=(*problems, *notes),
         )
     raise SourceError(f"{path.name}: no record can be read: {problems[0] if problems else 'there are none'}")
 
 
 def _stream_info(episode: EpisodeRecord, info: FeatureInfo) -> StreamInfo:
     shape, codec, count = info.shape, "", 0
-    kind = info.kind
+    kind: str = "image" if info.is_pixels and info.levels == 0 else info.kind
     problems: list[str] = []
     try:
         count = episode.count(info.path)
-        if kind == "image":
-            _, image = episode.images(info.path)
+        if info.is_pixels:
+            codec = "png"
+            shape = shape if min(shape) > 0 else next(episode.pixels(info.path)).shape
+        elif kind == "image":
+            _, image = episode.images(info.path, 0 if info.levels else None)
             shape, codec = (image.height, image.width, image.channels), image.codec
-    except SourceError as error:
-        problems.append(str(error))
+    except (SourceError, StopIteration) as error:
+        problems.append(str(error) or "has no values")
     if not info.is_step:
         problems.append("belongs to the episode, not to its steps")
+    if info.levels:
+        kind = "other"
+        problems.append("a sequence at each step; a mapping says which of its values by field: 0, 1, …")
     return StreamInfo(
         name=info.path,
         type=info.type,

@@ -20,7 +20,7 @@ from ..episode import Episode
 from ..errors import DatasetError, SchemaError
 from ..recording import Instruction, Outcome
 
-__all__ = ["Edit", "EditLog", "apply_edits", "steps_between"]
+__all__ = ["Edit", "EditLog", "apply_edits", "copy_log", "steps_between"]
 
 LOG_NAME = "edits.jsonl"
 
@@ -127,6 +127,16 @@ class EditLog:
             raise DatasetError("a trim must say where the episode starts or ends")
         if edit.action == "mark" and edit.kind is None:
             raise DatasetError("a mark must say its kind")
+
+
+def copy_log(source: Path, target: Path) -> None:
+    """Give a dataset the edits of another one of the same recordings; one that has edits of its own keeps those."""
+    from .writer import replace_file
+
+    _, whole = _read(source / LOG_NAME)
+    if whole and not (target / LOG_NAME).exists():
+        with replace_file(target / LOG_NAME) as temporary:
+            temporary.write_bytes((source / LOG_NAME).read_bytes()[:whole])
 
 
 def _read(path: Path) -> tuple[tuple[Edit, ...], int]:

@@ -46,7 +46,7 @@ TEXTS = (EMBODIMENT, PROVENANCE, METADATA)
 STREAMS, STEPS, INSTRUCTIONS, OUTCOMES = "streams", "steps", "instructions", "outcomes"
 TIME, RECEIVE_TIME, VALUES = "time_ns", "receive_time_ns", "values"
 FRAMES, OFFSETS, DIGESTS = "frames", "offsets", "digests"
-PTS, KEYFRAMES, EXTRADATA = "pts", "keyframes", "extradata"
+PTS, KEYFRAMES, EXTRADATA, LEAD = "pts", "keyframes", "extradata", "lead"
 PROPRIOCEPTION, ACTION, IMAGES, AGE, VALID = "proprioception", "action", "images", "age_ns", "valid"
 
 NO_TIME = np.iinfo(np.int64).min

@@ -26,7 +26,7 @@ from . import layout
 from ._json import load_object
 
 if TYPE_CHECKING:
-    from ..video import FrameDecoder
+    from ..frame_decoder import FrameDecoder
 
 __all__ = ["FileFrames", "read_episode", "verify_episode"]
 
@@ -148,7 +148,7 @@ class _Decoder:
         if stream.video is None:
             return images.decode(bytes(stream.frames.read(index)))
         if stream.name not in self._videos:
-            from ..video import FrameDecoder
+            from ..frame_decoder import FrameDecoder
 
             self._videos[stream.name] = FrameDecoder(stream)
         return self._videos[stream.name].decode(index)
@@ -287,18 +287,12 @@ def _read_stream(group: h5py.Group, name: str, path: Path) -> AnyStream:
         )
     frames = group[layout.FRAMES]
     offsets = group[layout.OFFSETS][()]
-    if len(offsets) != len(time_ns) + 1 or int(offsets[-1]) != frames.shape[0]:
+    video = _read_track(group) if layout.PTS in group else None
+    lead = video.lead_in + video.lead_out if video is not None else 0
+    if len(offsets) != len(time_ns) + lead + 1 or int(offsets[-1]) != frames.shape[0]:
         raise EpisodeFormatError(
             f"{path.name}: /streams/{name} has {len(time_ns)} stamps, {len(offsets)} offsets and "
             f"{frames.shape[0]} bytes; these must fit together"
-        )
-    video = None
-    if layout.PTS in group:
-        video = VideoTrack(
-            time_base=(int(group.attrs["time_base"][0]), int(group.attrs["time_base"][1])),
-            pts=group[layout.PTS][()],
-            keyframes=group[layout.KEYFRAMES][()].astype(np.bool_),
-            extradata=group[layout.EXTRADATA][()].tobytes(),
         )
     base = int(frames.id.get_offset() or 0)
     return FrameStream(
@@ -312,6 +306,18 @@ def _read_stream(group: h5py.Group, name: str, path: Path) -> AnyStream:
         width=int(group.attrs["width"]),
         pixel_format=_attribute(group, "pixel_format").rstrip("\0"),
         video=video,
+    )
+
+
+def _read_track(group: h5py.Group) -> VideoTrack:
+    lead_in, lead_out = group.attrs.get(layout.LEAD, (0, 0))
+    return VideoTrack(
+        time_base=(int(group.attrs["time_base"][0]), int(group.attrs["time_base"][1])),
+        pts=group[layout.PTS][()],
+        keyframes=group[layout.KEYFRAMES][()].astype(np.bool_),
+        extradata=group[layout.EXTRADATA][()].tobytes(),
+        lead_in=int(lead_in),
+        lead_out=int(lead_out),
     )
 
 
@@ -350,7 +356,7 @@ def _damaged_frames(stream: FrameStream) -> list[str]:
     from ..workers import beat
 
     problems = []
-    for i in range(stream.num_frames):
+    for i in range(len(stream.frames.sizes)):
         try:
             stream.frames.read(i)
         except EpisodeFormatError as error:

@@ -20,7 +20,7 @@ from ..documents import canonical_json
 from ..embodiment import Embodiment
 from ..episode import Steps
 from ..errors import EpisodeFormatError, GateError, ImageError, ImageLimitError
-from ..recording import AnyStream, FrameStream, Instruction, Outcome, Stream
+from ..recording import AnyStream, FrameStream, Instruction, Outcome, Stream, VideoTrack
 from ..workers import beat
 from . import layout
 
@@ -146,7 +146,7 @@ def _estimate(draft: EpisodeDraft) -> int:
     total = 0
     for stream in draft.streams.values():
         if isinstance(stream, FrameStream):
-            total += int(stream.frames.sizes.sum()) + 40 * stream.num_frames
+            total += int(stream.frames.sizes.sum()) + 40 * len(stream.frames.sizes)
         else:
             total += stream.values.nbytes + 16 * len(stream.time_ns)
     return total + 64 * len(draft.steps) * (len(draft.streams) + 1)
@@ -297,12 +297,18 @@ def camera_digest(stream: FrameStream, digests: NDArray[np.uint64]) -> str:
     arrays: dict[str, NDArray[np.generic] | None] = {layout.TIME: stream.time_ns, layout.DIGESTS: digests}
     if stream.video is not None:
         facts += [stream.pixel_format, *map(str, stream.video.time_base)]
+        facts += [str(n) for n in _lead(stream.video)]
         arrays |= {
             layout.PTS: stream.video.pts,
             layout.KEYFRAMES: stream.video.keyframes.astype(np.uint8),
             layout.EXTRADATA: np.frombuffer(stream.video.extradata, dtype=np.uint8),
         }
     return layout.stream_digest(facts, arrays)
+
+
+def _lead(video: VideoTrack) -> tuple[int, ...]:
+    """Frames that only serve decoding, before and after those that count; empty where there are none."""
+    return (video.lead_in, video.lead_out) if video.lead_in or video.lead_out else ()
 
 
 def _describe_camera(group: h5py.Group, stream: FrameStream) -> None:
@@ -312,6 +318,8 @@ def _describe_camera(group: h5py.Group, stream: FrameStream) -> None:
     _write_attribute(group, "pixel_format", stream.pixel_format)
     if stream.video is not None:
         _write_attribute(group, "time_base", stream.video.time_base)
+        if _lead(stream.video):
+            _write_attribute(group, layout.LEAD, _lead(stream.video))
         _write_numbers(group, layout.PTS, stream.video.pts)
         _write_numbers(group, layout.KEYFRAMES, stream.video.keyframes.astype(np.uint8))
         _write_numbers(group, layout.EXTRADATA, np.frombuffer(stream.video.extradata, dtype=np.uint8))
@@ -337,7 +345,7 @@ def _write_frames(
 
     The bytes go past HDF5 straight into the file: their place is allocated and HDF5 never touches it again.
     """
-    digests = {n: np.zeros(s.num_frames, dtype=np.uint64) for n, s in cameras.items()}
+    digests = {n: np.zeros(len(s.frames.sizes), dtype=np.uint64) for n, s in cameras.items()}
     if not cameras:
         return digests
     names = list(cameras)

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embodiment import Embodiment
+from ..embodiment import Embodiment, Signal
 from ..episode import Steps
 from ..errors import SyncError
 from ..mapping import Mapping, StreamMapping
 from ..recording import AnyStream, FrameStream, Recording, Stream
-from ..units import Clock
+from ..units import Clock, Kind
 from .clock import summarize
 from .derive import derive_actions, derived_policy
 from .resample import Samples, drop_equal, hold, interpolate, nearest, take_actions
+from .rotations import QUATERNIONS, composes_6d
+from .timing import Correction, compare_clocks, correction_of
 
 __all__ = ["Synchronized", "synchronize"]
 
@@ -38,7 +40,7 @@ class Synchronized:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Timed:
-    """A stream's stamps with its offset, equal stamps dropped, and where each lies in the stream."""
+    """A stream's stamps with fit, latency and offset, equal stamps dropped, and where each lies in the stream."""
 
     time_ns: Int64Array
     index: Int64Array
@@ -98,18 +100,25 @@ def _pass_rows(recording: Recording, embodiment: Embodiment, mapping: Mapping) -
         age = np.where(found, time_ns - time_ns[np.clip(rows, 0, total - 1)], 0)
         samples[name] = Samples(index=index, age_ns=age.astype(np.int64), valid=found)
     numbers = {n: _pick(s.values, samples[n]) for n, s in recording.streams.items() if isinstance(s, Stream)}
-    offsets = {n: m.offset_ns for n, m in mapping.streams.items() if n in recording.streams and m.offset_ns}
-    return Synchronized(
-        steps=_steps(time_ns, embodiment, recording.streams, numbers, samples),
-        policy={"version": 1, "step_clock": "rows", "offset_ns": offsets},
-    )
+    used = {n: m for n, m in mapping.streams.items() if n in recording.streams}
+    policy: dict[str, object] = {"version": 1, "step_clock": "rows"}
+    policy["offset_ns"] = {n: m.offset_ns for n, m in used.items() if m.offset_ns}
+    if any(m.latency_ns for m in used.values()):
+        policy["latency_ns"] = {n: m.latency_ns for n, m in used.items() if m.latency_ns}
+    return Synchronized(steps=_steps(time_ns, embodiment, recording.streams, numbers, samples), policy=policy)
 
 
 def _row_shift(mapping: StreamMapping, embodiment: Embodiment, name: str) -> int:
-    rows = mapping.offset_ns / _period_ns(embodiment)
+    if mapping.correct != "none":
+        raise SyncError(
+            f"{name}: correct is {mapping.correct}; rows that are steps are not aligned by their clocks: "
+            "set it to none, or step_clock.kind to grid"
+        )
+    shift = mapping.offset_ns - (mapping.latency_ns or 0)
+    rows = shift / _period_ns(embodiment)
     if abs(rows - round(rows)) > 0.01:
         raise SyncError(
-            f"offset of {name} is {mapping.offset_ns} ns, {rows:.2f} rows at {embodiment.rate_hz:g} Hz; "
+            f"offset of {name} is {shift} ns, {rows:.2f} rows at {embodiment.rate_hz:g} Hz; "
             "rows that are steps shift by whole rows, or set step_clock.kind to grid"
         )
     return round(rows)
@@ -155,7 +164,8 @@ class _Aligner:
     def __init__(self, recording: Recording, embodiment: Embodiment, mapping: Mapping) -> None:
         self.recording, self.embodiment, self.mapping = recording, embodiment, mapping
         self.place = recording.place
-        self._compare_clocks()
+        self.corrections = {n: self._correction(n, s) for n, s in recording.streams.items()}
+        compare_clocks(self.place, recording.streams, self.corrections)
         self.timed = {n: self._time(n, s) for n, s in recording.streams.items()}
 
     def run(self) -> Synchronized:
@@ -184,18 +194,14 @@ class _Aligner:
             counts={n: self._count(n, steps_ns, samples[n]) for n in samples},
         )
 
-    def _compare_clocks(self) -> None:
-        clocks = {n: s.clock for n, s in self.recording.streams.items()}
-        if len(set(clocks.values())) > 1:
-            first = next(iter(clocks))
-            other = next(n for n, c in clocks.items() if c is not clocks[first])
-            raise SyncError(
-                f"{self.place}: {first} counts {clocks[first]} time, {other} {clocks[other]} time; "
-                "streams on different clocks can't be aligned: choose `clock` in the mapping"
-            )
+    def _correction(self, name: str, stream: AnyStream) -> Correction:
+        try:
+            return correction_of(name, stream, self.mapping.streams[name])
+        except SyncError as error:
+            raise SyncError(f"{self.place}: {error}") from error
 
     def _time(self, name: str, stream: AnyStream) -> _Timed:
-        time_ns = stream.time_ns + self.mapping.streams[name].offset_ns
+        time_ns = self.corrections[name].times(stream.time_ns)
         if len(time_ns) == 0:
             if self.embodiment.rule(name).required:
                 raise SyncError(f"{self.place}: {name} has no sample; {self.embodiment.name} requires it")
@@ -261,25 +267,38 @@ class _Aligner:
     ) -> tuple[Samples, NDArray[np.float32] | None]:
         timed, rule = self.timed[name], self.mapping.streams[name].sync
         if isinstance(stream, FrameStream):
-            if rule == "linear":
-                raise SyncError(f"{name} is a camera; its sync must be hold or nearest, not linear")
+            if rule in {"linear", "slerp"}:
+                raise SyncError(f"{name} is a camera; its sync must be hold or nearest, not {rule}")
             find = nearest if rule == "nearest" else hold
             return find(timed.time_ns, steps_ns, self._max_age_ns(name)), None
         values = stream.values[timed.index]
-        if rule == "linear":
-            mixed, samples = interpolate(timed.time_ns, values, steps_ns, self._max_age_ns(name))
+        if rule in {"linear", "slerp"}:
+            turning = self._turning(name, rule)
+            mixed, samples = interpolate(timed.time_ns, values, steps_ns, self._max_age_ns(name), turning)
             return samples, mixed
         find = nearest if rule == "nearest" else hold
         samples = find(timed.time_ns, steps_ns, self._max_age_ns(name))
         return samples, _pick(values, samples)
 
+    def _turning(self, name: str, rule: str) -> Signal | None:
+        """The signal whose rotations go the shortest way; None where all of it goes straight."""
+        signal = self.embodiment.signal(name)
+        turns = any(d.kind is Kind.ROTATION for d in signal.dimensions)
+        if rule == "slerp" and not turns:
+            raise SyncError(f"{name} has no rotation; its sync must be linear, not slerp")
+        if rule == "linear" and turns and signal.rotation in QUATERNIONS:
+            raise SyncError(f"{name} turns as {signal.rotation}; its sync must be slerp, not linear")
+        return signal if rule == "slerp" else None
+
     def _rules(self) -> dict[str, object]:
-        actions = {s.name for s in self.embodiment.action}
+        actions = {s.name: s for s in self.embodiment.action}
         return {
             n: {
                 "rule": "from the step on" if n in actions else self.mapping.streams[n].sync,
                 "offset_ns": self.mapping.streams[n].offset_ns,
                 "max_age_ms": self.embodiment.rule(n).max_age_ms,
+                **self.corrections[n].as_policy(),
+                **({"rotation_6d": "columns"} if n in actions and composes_6d(actions[n]) else {}),
             }
             for n in self.recording.streams
         }

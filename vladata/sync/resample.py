@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from ..embodiment import Signal
 from ..errors import SyncError
-from ..units import Kind, Mode, RotationConvention
+from ..units import Kind, Mode
+from .rotations import compose, groups_of, slerp
 
 __all__ = ["Samples", "drop_equal", "hold", "interpolate", "nearest", "take_actions"]
 
@@ -75,12 +76,27 @@ def _aged(
 
 
 def interpolate(
-    time_ns: Int64Array, values: NDArray[np.generic], steps_ns: Int64Array, max_age_ns: int | None
+    time_ns: Int64Array,
+    values: NDArray[np.generic],
+    steps_ns: Int64Array,
+    max_age_ns: int | None,
+    signal: Signal | None = None,
 ) -> tuple[FloatArray, Samples]:
     """Values on the straight line between the samples around each step; both must be there.
 
+    Args:
+        time_ns: Strictly increasing, [N].
+        values: [N, D].
+        steps_ns: [T].
+        max_age_ns: A sample farther away does not count; None: any does.
+        signal: Its rotations go the shortest way at constant speed instead (slerp); None: all is straight.
+
     Returns:
-        [T, D], NaN where it does not count; the age is that of the sample before the step.
+        [T, D], NaN where it does not count; the age is that of the sample before the step. A step between numbers
+        that are no rotation does not count.
+
+    Raises:
+        SyncError: Rotation dimensions make no whole rotation.
     """
     held = hold(time_ns, steps_ns, max_age_ns)
     following = np.searchsorted(time_ns, steps_ns, side="left")
@@ -96,6 +112,16 @@ def interpolate(
     share = ((steps_ns[at] - time_ns[before]) / span)[:, None]
     plain = values.astype(np.float64)
     result[at] = plain[before] * (1 - share) + plain[after] * share
+    if signal is not None and signal.rotation is not None:
+        for group in groups_of(signal):
+            columns = np.array(group)
+            first, second = plain[before][:, columns], plain[after][:, columns]
+            turned = slerp(first, second, share[:, 0], signal.rotation)
+            result[np.ix_(at, columns)] = turned
+            # What is not finite is found by the checks, as everywhere; numbers that are no rotation only here.
+            is_finite = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+            valid[at[is_finite & np.isnan(turned).any(axis=1)]] = False
+        result[~valid] = np.nan
     with np.errstate(over="ignore"):
         return result.astype(np.float32), Samples(index=held.index, age_ns=held.age_ns, valid=valid)
 
@@ -149,26 +175,17 @@ def _compose_rotations(
 ) -> None:
     """Replace sums of rotation deltas by their composition where a step has more than one command.
 
-    Each delta turns about the axes of the reference frame, so a later one multiplies from the left.
+    Dimensions of a rotation are all deltas or none.
     """
-    columns = [i for i, d in enumerate(signal.dimensions) if d.kind is Kind.ROTATION and d.mode is Mode.DELTA]
+    turning = {i for i, d in enumerate(signal.dimensions) if d.kind is Kind.ROTATION and d.mode is Mode.DELTA}
     several = np.flatnonzero(found & (ranges[:, 1] - ranges[:, 0] > 1))
-    if not columns or len(several) == 0:
+    if not turning or len(several) == 0 or signal.rotation is None:
         return
-    from scipy.spatial.transform import Rotation  # half a second that few recordings need
-
-    if signal.rotation is RotationConvention.EULER_XYZ and len(columns) == 3:
-        is_euler = True
-    elif signal.rotation is RotationConvention.ROTATION_VECTOR and len(columns) == 3:
-        is_euler = False
-    else:
-        raise SyncError(
-            f"action {signal.name}: deltas of {len(columns)} rotation dimensions ({signal.rotation}) can't be "
-            "composed; three in euler_xyz or as a rotation vector can"
-        )
-    for k in several:
-        total = Rotation.identity()
-        for row in values[ranges[k, 0] : ranges[k, 1]][:, columns]:
-            turn = Rotation.from_euler("xyz", row) if is_euler else Rotation.from_rotvec(row)
-            total = turn * total
-        result[k, columns] = total.as_euler("xyz") if is_euler else total.as_rotvec()
+    for group in groups_of(signal):
+        if not turning & set(group):
+            continue
+        if not turning >= set(group):
+            names = ", ".join(signal.names[i] for i in group)
+            raise SyncError(f"action {signal.name}: {names} are one rotation; all of them must be deltas, or none")
+        columns = np.array(group)
+        result[np.ix_(several, columns)] = compose(values[:, columns], ranges[several], signal.rotation)

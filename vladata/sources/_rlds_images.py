@@ -1,0 +1,119 @@
+"""Images of an RLDS episode: encoded ones that lie in the record, and raw ones encoded into a temporary file."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import workers
+from ..errors import ImageError, SourceError
+from ..images import encode_png
+
+__all__ = ["EncodedPixels", "ImageSpans"]
+
+Int64Array = NDArray[np.int64]
+
+_FORMATS = {("uint8", 1): "mono8", ("uint8", 3): "rgb8", ("uint8", 4): "rgba8", ("uint16", 1): "mono16"}
+
+
+class ImageSpans:
+    """Encoded images that lie in a record; satisfies `Frames`."""
+
+    def __init__(self, record: bytes, spans: Int64Array) -> None:
+        """Keep the record and where its images begin and end, [N, 2]."""
+        self._record = record
+        self._spans = spans
+
+    def first(self, count: int) -> Self:
+        """Only the first of them."""
+        return type(self)(self._record, self._spans[:count])
+
+    @property
+    def sizes(self) -> Int64Array:
+        """Bytes of each, [N]."""
+        sizes: Int64Array = self._spans[:, 1] - self._spans[:, 0]
+        return sizes
+
+    @property
+    def order(self) -> Int64Array:
+        """Where each lies in the record, [N]."""
+        order: Int64Array = self._spans[:, 0]
+        return order
+
+    def read(self, index: int) -> memoryview:
+        """The encoded bytes of one."""
+        begin, end = self._spans[index]
+        return memoryview(self._record)[begin:end]
+
+
+class EncodedPixels:
+    """Raw images, encoded as PNG into an unnamed temporary file as they come; satisfies `Frames`."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._file = tempfile.TemporaryFile(prefix="vladata-", buffering=0)  # noqa: SIM115 closed with the recording
+        self._ends = [0]
+        self.height = 0
+        self.width = 0
+        self.pixel_format = ""
+        """Of the first image: mono8, rgb8, rgba8, mono16, or numpy's name and the channels."""
+        self.num_other_sizes = 0
+        """Images whose size is not the first's."""
+
+    def add_all(self, images: Iterable[NDArray[np.generic]], where: str) -> None:
+        """Encode images.
+
+        Args:
+            images: uint8 or uint16; [H, W] or [H, W, C].
+            where: File, record and feature, for errors.
+
+        Raises:
+            SourceError: An image can't be encoded.
+        """
+        for index, image in enumerate(images):
+            workers.beat()
+            try:
+                data = encode_png(image.astype(image.dtype.newbyteorder("="), copy=False))
+            except ImageError as error:
+                raise SourceError(f"{where}: image {index}: {error}") from error
+            self._file.write(data)
+            self._ends.append(self._ends[-1] + len(data))
+            height, width = image.shape[:2]
+            if index == 0:
+                self.height, self.width = height, width
+                channels = 1 if image.ndim == 2 else image.shape[2]
+                self.pixel_format = _FORMATS.get((image.dtype.name, channels), f"{image.dtype.name}x{channels}")
+            self.num_other_sizes += (height, width) != (self.height, self.width)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._ends) - 1
+
+    @property
+    def sizes(self) -> Int64Array:
+        """Bytes of each, [N]."""
+        ends = np.array(self._ends, dtype=np.int64)
+        return ends[1:] - ends[:-1]
+
+    @property
+    def order(self) -> Int64Array:
+        """Where each lies in the file, [N]."""
+        return np.array(self._ends[:-1], dtype=np.int64)
+
+    def read(self, index: int) -> bytes:
+        """The encoded bytes of one."""
+        begin, end = self._ends[index], self._ends[index + 1]
+        return os.pread(self._file.fileno(), end - begin, begin)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the space back."""
+        self._file.close()
