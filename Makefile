@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-all lint golden bench sample-data clean
+.PHONY: demo test test-all lint golden fuzz bench sample-data clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ lint: $(STAMP)             ## style, types, architecture
 
 golden: $(STAMP)           ## write the golden files anew; look at the difference before committing it
 	VLADATA_WRITE_GOLDEN=1 $(BIN)/python -m pytest -m "not slow" -k golden
+
+fuzz: $(STAMP)             ## 20,000 damaged recordings through every source
+	$(BIN)/python -m tests.fuzz --inputs 20000 --seed 1
 
 bench: $(STAMP)            ## speed and memory beside peers and limits; prints ratios
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,7 @@ from .units import Clock
 __all__ = [
     "AnyStream",
     "BytesFrames",
+    "FrameRange",
     "FrameStream",
     "Frames",
     "Instruction",
@@ -80,6 +81,28 @@ class BytesFrames:
     def read(self, index: int) -> bytes:
         """The encoded bytes of one."""
         return self._frames[index]
+
+
+class FrameRange:
+    """A range of another stream's frames."""
+
+    def __init__(self, frames: Frames, start: int, stop: int) -> None:
+        """Keep the frames start <= i < stop."""
+        self._frames, self._start, self._stop = frames, start, stop
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Bytes of each, [P]."""
+        return self._frames.sizes[self._start : self._stop]
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """Where each lies in the source, [P]."""
+        return self._frames.order[self._start : self._stop]
+
+    def read(self, index: int) -> bytes | memoryview:
+        """The encoded bytes of one."""
+        return self._frames.read(self._start + index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -31,6 +31,10 @@ from .sync.timing import LABELS_MOVED
 __all__ = ["ResyncOptions", "ResyncResult", "resync"]
 
 
+AT_SYNCHRONIZATION = frozenset({"sync", "offset_ns", "latency_ns", "latency_uncertainty_ns", "correct"})
+"""What a stream's mapping says of synchronization; all else was decided when the recording was read."""
+
+
 def _quiet(done: int, total: int, name: str) -> None:
     """No progress."""
 
@@ -143,10 +147,28 @@ def _resync_unit(unit: ResyncUnit) -> Committed:
     if mapping.source != facts.source:
         raise SchemaError(f"{unit.entry.place} came from {facts.source}; the mapping is for {mapping.source}")
     mapping.check(embodiment, unit.entry.place)
+    _refuse_other_reading(facts.mapping, mapping, unit.entry.place)
     _refuse_other_signals(episode, embodiment, unit.entry.place)
     target = Target(embodiment=embodiment, mapping=mapping, folder=unit.folder, recordings=unit.recordings)
     converted = Converted(recording=facts.recording(embodiment, mapping), lines=facts.lines)
     return commit(converted, target, facts.labels)
+
+
+def _refuse_other_reading(own: StreamMappings, wanted: StreamMappings, place: str) -> None:
+    """What was decided when the recording was read can't be decided again: the episode does not hold the rest of it."""
+    again = "ingest the recording again to change that"
+    for key in ("instruction", "subtask", "outcome", "on_backward_time", "split", "options"):
+        if getattr(own, key) != getattr(wanted, key):
+            raise SchemaError(f"{place}: {key} differs from the mapping that the episode was made with; {again}")
+    for name, stream in wanted.streams.items():
+        if name not in own.streams:
+            raise SchemaError(f"{place}: {name} was not mapped when the episode was made; {again}")
+        before, after = own.streams[name].model_dump(), stream.model_dump()
+        changed = [k for k in after if k not in AT_SYNCHRONIZATION and before[k] != after[k]]
+        if changed:
+            raise SchemaError(
+                f"{place}: streams.{name}.{changed[0]} differs from the mapping that the episode was made with; {again}"
+            )
 
 
 def _refuse_other_signals(episode: Episode, embodiment: Embodiment, place: str) -> None:

@@ -86,3 +86,12 @@ def test_what_can_t_be_made_anew_is_refused_in_one_line(cli, sample_dataset, tmp
     assert done.returncode == 1
     assert "joint_position has other dimensions or units in the episode than in sample_arm" in done.stderr
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_what_was_decided_at_reading_is_not_pretended_to_change(cli, sample_dataset, tmp_path):
+    plain = yaml.safe_load(SCHEMA.read_text())["mappings"]["mcap"]
+    plain["streams"]["front"]["clock"] = "log"
+    (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(plain))
+    done = cli("resync", sample_dataset, "--mapping", tmp_path / "mapping.yaml", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert "streams.front.clock differs from the mapping that the episode was made with" in done.stderr

@@ -486,7 +486,7 @@ class TestFiles:
             file["empty"] = np.zeros(0)
             file["wide"] = np.zeros((0, 3))
         for name in ("empty", "wide"):
-            assert read(path, request({"time": "time"}, outcome={"from": name})).recording.outcomes == ()
+            assert read(path, request(TIMES, outcome={"from": name})).recording.outcomes == ()
 
     def test_file_without_datasets_is_refused(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / "a.hdf5", "w") as file:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import workers
 from ..errors import SourceError
-from ..recording import Frames, VideoTrack
+from ..recording import FrameRange, Frames, VideoTrack
 from ..video import PacketFrames, Video, open_video
 from ._lerobot_dataset import VideoPlace
 from ._lerobot_info import Stamp
@@ -43,24 +43,6 @@ class Clip:
             sha.update(self.frames.read(k))
             workers.beat()
         return sha.hexdigest()
-
-
-class _Part:
-    """A range of another stream's packets; satisfies `Frames`."""
-
-    def __init__(self, frames: Frames, start: int, stop: int) -> None:
-        self._frames, self._start, self._stop = frames, start, stop
-
-    @property
-    def sizes(self) -> Int64Array:
-        return self._frames.sizes[self._start : self._stop]
-
-    @property
-    def order(self) -> Int64Array:
-        return self._frames.order[self._start : self._stop]
-
-    def read(self, index: int) -> bytes | memoryview:
-        return self._frames.read(self._start + index)
 
 
 @lru_cache(maxsize=16)
@@ -206,7 +188,7 @@ def _cut(video: Video, shown: Int64Array, start: int, count: int, notes: list[st
         notes.append(f"{lead_in} frames before and {lead_out} after the episode are kept, which decoding needs")
     return Clip(
         video=video,
-        frames=_Part(video.frames, begin, high),
+        frames=FrameRange(video.frames, begin, high),
         track=VideoTrack(
             time_base=track.time_base,
             pts=pts - first_pts,

@@ -5,29 +5,11 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from ..recording import AnyStream, Frames, FrameStream, Stream, VideoTrack
+from ..recording import AnyStream, FrameRange, FrameStream, Stream, VideoTrack
 
 __all__ = ["cut_stream"]
 
 Int64Array = NDArray[np.int64]
-
-
-class _FrameSlice:
-    """A range of another stream's frames."""
-
-    def __init__(self, frames: Frames, start: int, stop: int) -> None:
-        self._frames, self._start, self._stop = frames, start, stop
-
-    @property
-    def sizes(self) -> Int64Array:
-        return self._frames.sizes[self._start : self._stop]
-
-    @property
-    def order(self) -> Int64Array:
-        return self._frames.order[self._start : self._stop]
-
-    def read(self, index: int) -> bytes | memoryview:
-        return self._frames.read(self._start + index)
 
 
 def cut_stream(stream: AnyStream, start: int, stop: int) -> AnyStream:
@@ -42,10 +24,10 @@ def cut_stream(stream: AnyStream, start: int, stop: int) -> AnyStream:
         return dataclasses.replace(stream, time_ns=time_ns, values=stream.values[start:stop], receive_time_ns=receive)
     assert isinstance(stream, FrameStream)
     if stream.video is None:
-        frames, video = _FrameSlice(stream.frames, start, stop), None
+        frames, video = FrameRange(stream.frames, start, stop), None
     else:
         first, end, video = _cut_video(stream.video, start, stop)
-        frames = _FrameSlice(stream.frames, first, end)
+        frames = FrameRange(stream.frames, first, end)
     return dataclasses.replace(stream, time_ns=time_ns, frames=frames, receive_time_ns=receive, video=video)
 
 
