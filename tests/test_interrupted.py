@@ -225,7 +225,7 @@ class TestStopped:
         for k in range(15):
             out = tmp_path / f"out_{k}"
             code, stderr, left = hurt(arguments(out), seconds * (0.25 + 0.8 * k / 14), number)
-            assert code in (0, 130)
+            assert code in (0, 130, -number)
             assert "Traceback" not in stderr
             assert left == []
             if out.exists():
@@ -271,8 +271,9 @@ class TestExport:
     def test_stopped_it_leaves_nothing_temporary(self, sample_dataset, shards, tmp_path, digest_of_tree):
         whole, seconds = shards
         out = tmp_path / "shards"
-        code, stderr, left = hurt(self.arguments(sample_dataset, out), seconds * 0.7, signal.SIGINT)
-        assert code in (0, 3, 130)
+        code, stderr, left = hurt(self.arguments(sample_dataset, out), seconds * 0.5, signal.SIGINT)
+        # An interpreter that is stopped while it ends dies of the signal, which a shell shows as 130 too.
+        assert code in (0, 3, 130, -signal.SIGINT)
         assert "Traceback" not in stderr
         assert left == []
         if out.exists():
