@@ -1,9 +1,7 @@
 """`vladata doctor`."""
 
-import importlib.metadata
 import importlib.util
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +34,8 @@ def doctor(
 
 
 def _packages() -> Iterator[Line]:
+    import platform
+
     import h5py
     import numpy
     import pyarrow
@@ -67,18 +67,26 @@ def _opencv() -> Iterator[Line]:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata  # a sixth of the start-up of every command
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return ""
 
 
 def _extras() -> Iterator[Line]:
-    for module, package, extra, what in (("av", "av", "video", "video (LeRobot datasets with MP4)"),):
+    for module, extra, what in (
+        ("av", "video", "videos (LeRobot, DROID, CompressedVideo, MP4 beside tables)"),
+        ("rosbags", "ros", "message types of bags that hold no definitions"),
+        ("imagecodecs", "umi", "UMI's images"),
+        ("numcodecs", "umi", "zarr stores packed with Blosc"),
+        ("matplotlib", "plot", "vladata timing --plot"),
+    ):
         if importlib.util.find_spec(module) is None:
-            yield "warn", f"no {package}: {what} can't be read; pip install 'vladata[{extra}]'"
+            yield "warn", f"no {module}: without {what}; pip install 'vladata[{extra}]'"
         else:
-            yield "ok", f"{package} {_version(package)}: {what}"
+            yield "ok", f"{module} {_version(module)}: {what}"
 
 
 def _machine(folder: Path) -> Iterator[Line]:
