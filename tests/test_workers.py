@@ -298,6 +298,24 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     assert wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
 
 
+def test_worker_that_starts_after_its_parent_was_killed_ends_at_once() -> None:
+    code = (
+        "import os, types\n"
+        "from vladata import _worker\n"
+        "ours, parents = os.pipe()\n"
+        "_worker.parent_process = lambda: types.SimpleNamespace(sentinel=ours)\n"
+        "_worker._end_with_parent()\n"
+        "print('lives with its parent', flush=True)\n"
+        "os.close(parents)\n"
+        "print('outlives it', flush=True)\n"
+    )
+    late = code.replace("_worker._end_with_parent()", "os.close(parents)\n_worker._end_with_parent()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (-signal.SIGIO, "lives with its parent\n")
+    done = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
 def test_pool_that_cannot_start_is_an_error(units: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "begin", os._exit)  # each worker ends before it is ready
     with pytest.raises(VladataError, match="no worker process could be started"):

@@ -158,12 +158,18 @@ def _end_with_parent() -> None:
     if parent is None or sys.platform == "win32":
         return
     import fcntl
+    import select
 
     # The other end of this pipe is held by the parent alone; its closing raises SIGIO, whose default is to end.
     sentinel: int = parent.sentinel
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    # A parent that was killed before that raises nothing any more, and its units may lie in the queue already.
+    gone = select.poll()
+    gone.register(sentinel, select.POLLHUP)
+    if gone.poll(0):
+        os._exit(1)
 
 
 def _limit(memory_bytes: int) -> None:
