@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -232,6 +233,26 @@ def test_closing_early_ends_all_workers(units: ModuleType) -> None:
     outcomes.close()
     assert time.monotonic() - begin < 3
     assert list(workers.run(units.double, [3], workers=1)) == [Done(0, 6)]
+
+
+def test_an_interrupt_while_the_pool_ends_prints_nothing_of_its_own(
+    units: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    join, came = threading.Thread.join, list[float]()
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        if timeout == workers._JOIN_S and not came:
+            came.append(timeout)
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    outcomes = workers.run(units.trouble, ["a", *["sleep"] * 5], workers=2)
+    assert next(outcomes) == Done(0, "A")
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes.close()
+    assert came
+    assert capfd.readouterr().err == ""
 
 
 SCRIPT = """

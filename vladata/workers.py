@@ -99,6 +99,7 @@ class _Crew:
 
         self._cells[0] = 0.0
         self._is_broken = False
+        self._joining: threading.Thread | None = None
         self._looked = self._watching_since = self._last_word = time.monotonic()
         settings = self._settings
         setup = Setup(
@@ -263,9 +264,11 @@ class _Crew:
 
     def _join(self) -> None:
         """Wait for the pool's threads, not for ever: a killed worker may have left half a message in a pipe."""
-        waiting = threading.Thread(target=self._pool.join, daemon=True)
-        waiting.start()
-        waiting.join(_JOIN_S)
+        if self._joining is None:  # a second interrupt waits for the same thread: a pool can be joined once
+            self._joining = threading.Thread(target=self._pool.join, daemon=True)
+        if self._joining.ident is None:
+            self._joining.start()
+        self._joining.join(_JOIN_S)
 
     def _end_units(self, grace_s: float) -> None:
         pids = {int(self._cells[task.slot]) for task in self._tasks.values()}
