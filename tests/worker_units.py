@@ -101,9 +101,10 @@ def wait_tidily(path: str) -> None:
 
 
 def loop_beside(path: str) -> None:
-    """Run for ever beside a file that tells the process."""
+    """Never come back, nor take a signal in Python, beside a file that tells the process; without taking a core."""
     Path(path).write_text(str(os.getpid()))
-    _loop()
+    while True:
+        ctypes.PyDLL(None).sleep(1000)  # PyDLL keeps the interpreter lock
 
 
 def state(unit: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ No HDF5 handle stays open, so that an episode can go through a fork or a pickle;
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,11 +108,13 @@ class FileFrames:
         """Everything but the open file, which belongs to this process."""
         return {**self.__dict__, "_fd": -1, "_pid": -1}
 
-    def __del__(self) -> None:
-        """Close the file in the process that opened it."""
-        if self._fd >= 0 and self._pid == os.getpid():
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
+    def __del__(self, getpid: Callable[[], int] = os.getpid, close: Callable[[int], None] = os.close) -> None:
+        """Close the file in the process that opened it; module names may be gone when an interpreter ends."""
+        if self._fd >= 0 and self._pid == getpid():
+            try:
+                close(self._fd)
+            except OSError:
+                pass
 
 
 class _FileStreams(Mapping[str, AnyStream]):
