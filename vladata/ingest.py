@@ -95,25 +95,50 @@ def discover(path: Path, *, is_named: bool = True, preferred: Collection[str] = 
     Raises:
         SourceError: There is no such path.
     """
-    if not path.exists() and is_named:
-        raise SourceError(f"{path}: no such file or folder")
     found: list[Found] = []
     rejected: list[Rejected] = []
     ignored: list[str] = []
-    for candidate in _candidates(path, 0, preferred):
+    for item in _looked_at(path, preferred, is_named=is_named):
+        if isinstance(item, Found):
+            found.append(item)
+        elif isinstance(item, Rejected):
+            rejected.append(item)
+        else:
+            ignored.append(item)
+    return Discovery(found=tuple(found), rejected=tuple(rejected), ignored=tuple(ignored))
+
+
+def first_recording(path: Path, preferred: Collection[str] = ()) -> Found:
+    """The first recording in a file or folder; what comes after it is not looked at. Runs in a worker, as `discover`.
+
+    Raises:
+        SourceError: There is none; with the reason of the first that was refused.
+    """
+    reason = f"{path}: holds no recording"
+    for number, item in enumerate(i for i in _looked_at(path, preferred, is_named=True) if not isinstance(i, str)):
+        if isinstance(item, Found):
+            return item
+        reason = reason if number else item.reason
+    raise SourceError(reason)
+
+
+def _looked_at(path: Path, preferred: Collection[str], *, is_named: bool) -> Iterator[Found | Rejected | str]:
+    """What lies under a path, in sorted order; a text is the name of what is no recording."""
+    if not path.exists() and is_named:
+        raise SourceError(f"{path}: no such file or folder")
+    for candidate, known in _candidates(path, 0, preferred):
         workers.beat()
         try:
-            source = detect(candidate, preferred) or _by_suffix(candidate)
+            source = known or detect(candidate, preferred) or _by_suffix(candidate)
             if source is not None:
                 places = tuple(source_module(source).places(candidate))
-                found.append(Found(path=candidate, source=source, places=places))
+                yield Found(path=candidate, source=source, places=places)
             elif candidate.is_dir() or (candidate == path and is_named):
                 raise SourceError(f"{candidate.name}: {_what_is(candidate)}; {_readable()}")
             else:
-                ignored.append(candidate.relative_to(path).as_posix() if candidate != path else path.name)
+                yield candidate.relative_to(path).as_posix() if candidate != path else path.name
         except (VladataError, OSError) as error:
-            rejected.append(Rejected(input=candidate.name or str(path), place="", reason=str(error)))
-    return Discovery(found=tuple(found), rejected=tuple(rejected), ignored=tuple(ignored))
+            yield Rejected(input=candidate.name or str(path), place="", reason=str(error))
 
 
 def discover_all(sources: Sequence[Path], num_workers: int, preferred: Collection[str] = ()) -> Discovery:
@@ -159,14 +184,17 @@ def _discover_rest(
     return parts if any(p.rejected for p in parts) else [itself]
 
 
-def _candidates(path: Path, depth: int, preferred: Collection[str]) -> Iterator[Path]:
-    """Folders that are recordings or can't be searched, and all files, in sorted order."""
+def _candidates(path: Path, depth: int, preferred: Collection[str]) -> Iterator[tuple[Path, str | None]]:
+    """Folders that are recordings, with their source, or can't be searched, and all files, in sorted order."""
+    source, children = None, None
     try:
-        children = None if not path.is_dir() or detect(path, preferred) is not None else _visible(path)
+        if path.is_dir():
+            source = detect(path, preferred)
+            children = _visible(path) if source is None else None
     except OSError:
         children = None
     if children is None or (not children and depth == 0) or depth > MAX_DEPTH:
-        yield path
+        yield path, source
         return
     for child in children:
         yield from _candidates(child, depth + 1, preferred)
@@ -251,6 +279,11 @@ def ingest_unit(unit: IngestUnit) -> Taken:
                     raise
                 rejected.append(Rejected(input=unit.path.name, place=part.place, reason=str(error)))
     return Taken(committed=tuple(done), rejected=tuple(rejected))
+
+
+def preferred_sources(schema: SchemaFile, given: Mapping | None) -> list[str]:
+    """Sources that there is a mapping for: that of a given one, else those of the schema."""
+    return [given.source] if given is not None else sorted(schema.mappings)
 
 
 def mapping_for(schema: SchemaFile, source: str, given: Mapping | None, path: Path) -> Mapping:

@@ -20,10 +20,11 @@ from .gate import inside
 from .ingest import (
     IngestUnit,
     Rejected,
-    discover,
     discover_all,
+    first_recording,
     ingest_unit,
     mapping_for,
+    preferred_sources,
     source_module,
     unused_labels,
 )
@@ -77,25 +78,9 @@ class IngestResult:
         return bool(self.rejected or self.problems or any(c.is_lossy for c in self.committed))
 
 
-def _one(function: Callable[[Path], object], path: Path, num_workers: int) -> object:
-    """Run a function on one foreign path in a worker; its error is raised here."""
-    for outcome in workers.run(function, [path], workers=min(1, num_workers)):
-        if isinstance(outcome, workers.Failed):
-            raise VladataError(outcome.reason)
-        return outcome.result
-    raise VladataError(f"{path}: no answer")
-
-
 def _inspect(path: Path) -> Inspection:
-    from .errors import SourceError
-    from .ingest import detect, source_module
-
-    found = discover(path)
-    if not found.found:
-        reason = found.rejected[0].reason if found.rejected else f"{path}: holds no recording"
-        raise SourceError(reason)
-    first = found.found[0]
-    return source_module(detect(first.path) or first.source).inspect(first.path)
+    first = first_recording(path)
+    return source_module(first.source).inspect(first.path)
 
 
 def inspect(path: Path) -> Inspection:
@@ -106,9 +91,7 @@ def inspect(path: Path) -> Inspection:
     """
     if not path.exists():
         raise VladataError(f"{path}: no such file or folder")
-    result = _one(_inspect, path, 1)
-    assert isinstance(result, Inspection)
-    return result
+    return workers.run_one(_inspect, path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +112,7 @@ def plan_ingest(sources: Sequence[Path], folder: Path, options: IngestOptions, *
     Raises:
         SchemaError: No recording has a mapping, or a row of the labels names no recording, or several.
     """
-    preferred = [options.mapping.source] if options.mapping is not None else sorted(options.schema.mappings)
-    seen = discover_all(sources, num_workers, preferred)
+    seen = discover_all(sources, num_workers, preferred_sources(options.schema, options.mapping))
     embodiment, labels = options.schema.embodiment, options.labels
     units, rejected, ignored = [], list(seen.rejected), list(seen.ignored)
     problem: SchemaError | None = None

@@ -15,7 +15,7 @@ from . import workers
 from .conversion import convert
 from .embodiment import Embodiment
 from .errors import SourceError, SyncError, VladataError
-from .ingest import detect, discover, mapping_for, source_module
+from .ingest import first_recording, mapping_for, preferred_sources, source_module
 from .mapping import Mapping, SchemaFile
 from .recording import AnyStream, FrameStream, Recording
 from .sources import Request
@@ -122,21 +122,13 @@ def time_recording(path: Path, *, schema: SchemaFile | None = None, mapping: Map
     """
     if not path.exists():
         raise VladataError(f"{path}: no such file or folder")
-    for outcome in workers.run(_time, [_Unit(path=path, schema=schema, mapping=mapping)], workers=1):
-        if isinstance(outcome, workers.Failed):
-            raise VladataError(outcome.reason)
-        return outcome.result
-    raise VladataError(f"{path}: no answer")
+    return workers.run_one(_time, _Unit(path=path, schema=schema, mapping=mapping))
 
 
 def _time(unit: _Unit) -> TimingReport:
-    preferred = () if unit.schema is None else [unit.mapping.source] if unit.mapping else sorted(unit.schema.mappings)
-    seen = discover(unit.path, preferred=preferred)
-    if not seen.found:
-        raise SourceError(seen.rejected[0].reason if seen.rejected else f"{unit.path}: holds no recording")
-    first = seen.found[0]
+    first = first_recording(unit.path, () if unit.schema is None else preferred_sources(unit.schema, unit.mapping))
     if unit.schema is None:
-        return _inspected(first.path, detect(first.path, preferred) or first.source)
+        return _inspected(first.path, first.source)
     embodiment = unit.schema.embodiment
     chosen = mapping_for(unit.schema, first.source, unit.mapping, first.path)
     if not first.places:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pebble import ProcessFuture
 
-__all__ = ["MEMORY_BYTES", "PRELOAD", "STALL_S", "Done", "Failed", "FailureKind", "beat", "run"]
+__all__ = ["MEMORY_BYTES", "PRELOAD", "STALL_S", "Done", "Failed", "FailureKind", "beat", "run", "run_one"]
 
 MEMORY_BYTES = 2 * 2**30
 """Address space of one unit beyond what its worker had mapped after the imports."""
@@ -383,6 +383,19 @@ def _module_of(function: Callable[..., object]) -> str:
     if module is None or module == "__main__" or "<" in name:
         raise TypeError(f"{module}.{name} runs in other processes; it must be a named function of an imported module")
     return str(module)
+
+
+def run_one(function: Callable[[U], R], unit: U) -> R:
+    """Run one unit in a worker of its own.
+
+    Raises:
+        VladataError: It failed; with its reason.
+    """
+    for outcome in run(function, [unit], workers=1):
+        if isinstance(outcome, Done):
+            return outcome.result
+        raise VladataError(outcome.reason)
+    raise VladataError(f"{unit}: no answer")
 
 
 def _run_here(function: Callable[[U], R], units: Sequence[U]) -> Generator[Done[R] | Failed, None, None]:

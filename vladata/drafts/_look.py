@@ -12,7 +12,7 @@ import numpy as np
 from .. import workers
 from ..embodiment import Dimension, Embodiment, Signal, StreamRule
 from ..errors import SourceError, VladataError
-from ..ingest import Module, detect, discover, source_module
+from ..ingest import Module, first_recording, source_module
 from ..mapping import Mapping, StreamMapping
 from ..recording import Recording, Stream
 from ..sources import Inspection, Place, Request, StreamInfo
@@ -69,13 +69,10 @@ def look_at(path: Path) -> Look:
 
 
 def _look(path: Path, *, has_values: bool) -> Look:
-    found = discover(path)
-    if not found.found:
-        raise SourceError(found.rejected[0].reason if found.rejected else f"{path}: holds no recording")
-    first = found.found[0].path
-    module = source_module(detect(first) or found.found[0].source)
-    inspection = module.inspect(first)
-    return take_samples(module, first, inspection) if has_values else Look(inspection=inspection, samples={})
+    first = first_recording(path)
+    module = source_module(first.source)
+    inspection = module.inspect(first.path)
+    return take_samples(module, first.path, inspection) if has_values else Look(inspection=inspection, samples={})
 
 
 def take_samples(module: Module, path: Path, inspection: Inspection) -> Look:

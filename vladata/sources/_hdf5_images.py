@@ -1,8 +1,5 @@
 """Camera images in HDF5: encoded ones keep their bytes, raw ones become PNG, one frame in memory at a time."""
 
-import os
-import tempfile
-from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -17,6 +14,7 @@ from ..text import printable
 from ._first_image import first_image
 from ._hdf5 import Hdf5File
 from ._hdf5_types import DatasetInfo
+from ._spool import Spool
 
 __all__ = ["MAX_ENCODED", "Cameras", "ImageSet", "encoded_length", "image_problem", "is_encoded", "raw_size"]
 
@@ -140,7 +138,7 @@ class Cameras:
         if channels > 1 and camera.depth is not None:
             where = f"{self._file.name}: {printable(info.path)} for {camera.name}"
             raise SourceError(f"{where} is {info.what}; depth must have one number for each pixel")
-        spool = _Spool(self._order)
+        spool = Spool()
         self._stack.callback(spool.close)
         blocks = _RowBlocks(self._file, info)
         for row in rows:
@@ -159,7 +157,12 @@ class Cameras:
         if channels >= 3:
             notes.append(_color_note(camera))
         return ImageSet(
-            frames=spool.frames(), codec="png", height=height, width=width, pixel_format=form, notes=tuple(notes)
+            frames=spool.frames(first_order=self._order),
+            codec="png",
+            height=height,
+            width=width,
+            pixel_format=form,
+            notes=tuple(notes),
         )
 
 
@@ -246,48 +249,3 @@ class _EncodedRows:
                 "are left out"
             )
         return notes
-
-
-class _Spool:
-    """Encoded images in an unnamed temporary file."""
-
-    def __init__(self, order: int) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vladata-", buffering=0)  # noqa: SIM115 closed with the episode
-        self._ends = array("q")
-        self._end = 0
-        self._order = order
-
-    def add(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
-        self._end += len(data)
-        self._ends.append(self._end)
-
-    def frames(self) -> "_SpooledFrames":
-        return _SpooledFrames(self._file.fileno(), np.array(self._ends, dtype=np.int64), self._order)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _SpooledFrames:
-    """Satisfies `Frames`."""
-
-    def __init__(self, fd: int, ends: Int64Array, order: int) -> None:
-        self._fd, self._ends, self._first = fd, ends, order
-
-    @property
-    def sizes(self) -> Int64Array:
-        """Bytes of each, [N]."""
-        return np.diff(self._ends, prepend=0)
-
-    @property
-    def order(self) -> Int64Array:
-        """As they were written, [N]."""
-        return np.arange(self._first, self._first + len(self._ends), dtype=np.int64)
-
-    def read(self, index: int) -> bytes:
-        """The encoded bytes of one."""
-        start = int(self._ends[index - 1]) if index else 0
-        return os.pread(self._fd, int(self._ends[index]) - start, start)

@@ -1,11 +1,8 @@
 """Images of MCAP topics: places of encoded ones, and raw ones encoded into an unnamed temporary file."""
 
-import os
-import tempfile
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +14,7 @@ from ._mcap_blocks import BlockReader
 from ._mcap_file import Message
 from ._raw_images import RawEncoder, raw_problem
 from ._ros2 import CdrError, ImagePlace, RawImage, compressed_image, raw_image
+from ._spool import Spool, SpooledFrames
 
 if TYPE_CHECKING:
     from ._foxglove import JsonImages
@@ -61,30 +59,6 @@ class PlacedFrames:
         """The encoded bytes of one, good until the next call."""
         block, offset, size = self._places[index].tolist()
         return self._blocks.read(block, offset, size)
-
-
-class SpooledFrames:
-    """Encoded frames in a temporary file."""
-
-    def __init__(self, fd: int, ends: Int64Array, index: Int64Array, order: Int64Array) -> None:
-        """Read frame `index[i]` of those that end at `ends`, [N]."""
-        self._fd, self._ends, self._index, self._order = fd, ends, index, order
-
-    @property
-    def sizes(self) -> Int64Array:
-        """Bytes of each, [N]."""
-        return np.diff(self._ends, prepend=0)[self._index]
-
-    @property
-    def order(self) -> Int64Array:
-        """Number of each one's message in the file, [N]."""
-        return self._order
-
-    def read(self, index: int) -> bytes:
-        """The encoded bytes of one."""
-        i = int(self._index[index])
-        start = int(self._ends[i - 1]) if i else 0
-        return os.pread(self._fd, int(self._ends[i]) - start, start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -272,17 +246,10 @@ AnyFrames = PlacedFrames | SpooledFrames | JsonFrames
 class EncodedImages:
     """Raw images, encoded as they come."""
 
-    def __init__(self, folder: Path | None, read: Callable[[memoryview], RawImage] = raw_image) -> None:
-        """Spool into an unnamed file in a folder; None: the system's for temporary files.
-
-        Args:
-            folder: For the file.
-            read: Takes a message apart.
-        """
+    def __init__(self, read: Callable[[memoryview], RawImage] = raw_image) -> None:
+        """Prepare; `read` takes a message apart."""
         self._read = read
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 — closed with the recording
-        self._ends = array("q")
-        self._end = 0
+        self._spool = Spool()
         self._encoder = RawEncoder()
         self.sizes: dict[tuple[int, int], int] = {}
 
@@ -301,20 +268,17 @@ class EncodedImages:
         data = self._encoder.encode(image)
         size = image.height, image.width
         self.sizes[size] = self.sizes.get(size, 0) + 1
-        self._file.write(data)
-        self._end += len(data)
-        self._ends.append(self._end)
+        self._spool.add(data)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._ends)
+        return len(self._spool)
 
     def frame_set(self, name: str, blocks: BlockReader, rows: Int64Array, order: Int64Array) -> FrameSet:  # noqa: ARG002
         """Describe the frames, as `ImagePlaces.frame_set`."""
-        frames = SpooledFrames(self._file.fileno(), np.array(self._ends, dtype=np.int64), rows, order)
         height, width = next(iter(self.sizes))
         return FrameSet(
-            frames=frames,
+            frames=self._spool.picked(rows, order),
             codec=self._encoder.codec,
             height=height,
             width=width,
@@ -324,4 +288,4 @@ class EncodedImages:
 
     def close(self) -> None:
         """Give the space back."""
-        self._file.close()
+        self._spool.close()

@@ -3,7 +3,6 @@
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -64,14 +63,13 @@ class Texts:
 class Topic:
     """A topic's stamps in the order of the file, and what is wanted of its messages."""
 
-    def __init__(self, name: str, type_: MessageType, wants: Sequence[Want], spool: Path | None = None) -> None:
+    def __init__(self, name: str, type_: MessageType, wants: Sequence[Want]) -> None:
         """Prepare the readers.
 
         Args:
             name: Of the topic.
             type_: Of its messages.
             wants: What is to be kept.
-            spool: Folder for raw images that are encoded; None: the system's.
 
         Raises:
             SourceError: The messages can't be decoded, or have no such field.
@@ -88,7 +86,6 @@ class Topic:
         self._begins_with_stamp = type_.has_header and type_.stamp is None
         self._num_unstamped = 0
         self._tree: Tree | None = None
-        self._spool = spool
         for want in wants:
             if type_.problem:
                 raise SourceError(f"{self._of(want)} can't be read: {type_.problem}")
@@ -205,7 +202,7 @@ class Topic:
         return reader
 
     def _prepare_images(self, want: Want) -> None:
-        images = self.images[want.name] = image_reader(self.type, want.field, self._spool)
+        images = self.images[want.name] = image_reader(self.type, want.field)
         self._readers.append(images.add)
 
     def add(self, message: Message, order: int) -> None:

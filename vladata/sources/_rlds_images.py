@@ -1,9 +1,6 @@
 """Images of an RLDS episode: encoded ones that lie in the record, and raw ones encoded into a temporary file."""
 
-import os
-import tempfile
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -12,6 +9,7 @@ from numpy.typing import NDArray
 from .. import workers
 from ..errors import ImageError, SourceError
 from ..images import encode_png
+from ._spool import Spool, SpooledFrames
 
 __all__ = ["EncodedPixels", "ImageSpans"]
 
@@ -51,12 +49,11 @@ class ImageSpans:
 
 
 class EncodedPixels:
-    """Raw images, encoded as PNG into an unnamed temporary file as they come; satisfies `Frames`."""
+    """Raw images, encoded as PNG as they come."""
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._file = tempfile.TemporaryFile(prefix="vladata-", buffering=0)  # noqa: SIM115 closed with the recording
-        self._ends = [0]
+        self._spool = Spool()
         self.height = 0
         self.width = 0
         self.pixel_format = ""
@@ -80,8 +77,7 @@ class EncodedPixels:
                 data = encode_png(image.astype(image.dtype.newbyteorder("="), copy=False))
             except ImageError as error:
                 raise SourceError(f"{where}: image {index}: {error}") from error
-            self._file.write(data)
-            self._ends.append(self._ends[-1] + len(data))
+            self._spool.add(data)
             height, width = image.shape[:2]
             if index == 0:
                 self.height, self.width = height, width
@@ -89,31 +85,10 @@ class EncodedPixels:
                 self.pixel_format = _FORMATS.get((image.dtype.name, channels), f"{image.dtype.name}x{channels}")
             self.num_other_sizes += (height, width) != (self.height, self.width)
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self._ends) - 1
+    def frames(self) -> SpooledFrames:
+        """The encoded images."""
+        return self._spool.frames()
 
-    @property
-    def sizes(self) -> Int64Array:
-        """Bytes of each, [N]."""
-        ends = np.array(self._ends, dtype=np.int64)
-        return ends[1:] - ends[:-1]
-
-    @property
-    def order(self) -> Int64Array:
-        """Where each lies in the file, [N]."""
-        return np.array(self._ends[:-1], dtype=np.int64)
-
-    def read(self, index: int) -> bytes:
-        """The encoded bytes of one."""
-        begin, end = self._ends[index], self._ends[index + 1]
-        return os.pread(self._file.fileno(), end - begin, begin)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Give the space back."""
-        self._file.close()
+        self._spool.close()

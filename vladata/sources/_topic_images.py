@@ -1,6 +1,5 @@
 """Which reader fits the images of a topic, by the type of its messages."""
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -40,21 +39,20 @@ class Images(Protocol):
         """Number of messages."""
 
 
-def image_reader(type_: MessageType, path: str | None, spool: Path | None) -> Images:
+def image_reader(type_: MessageType, path: str | None) -> Images:
     """Prepare for the images of a topic.
 
     Args:
         type_: Of its messages.
         path: Field that has the image; None: the type's usual one.
-        spool: Folder for raw images that are encoded; None: the system's.
 
     Raises:
         CdrError: The messages have no images, or none there.
     """
     if isinstance(type_.tree, JsonTree):
-        return _of_json(type_, JsonImages(type_.tree, path or "data"), spool)
+        return _of_json(type_, JsonImages(type_.tree, path or "data"))
     if isinstance(type_.tree, ProtobufTree):
-        return _of_protobuf(type_, ProtobufImages(type_.tree, path or "data"), spool)
+        return _of_protobuf(type_, ProtobufImages(type_.tree, path or "data"))
     if path not in {None, "data"}:
         raise CdrError(f"is asked for field {path!r}; a camera takes the image of the whole message")
     if type_.known == "video":
@@ -62,20 +60,20 @@ def image_reader(type_: MessageType, path: str | None, spool: Path | None) -> Im
     if type_.known == "compressed_image":
         return ImagePlaces(cdr_image if type_.is_foxglove else compressed_image)
     if type_.known == "image":
-        return EncodedImages(spool, cdr_raw_image if type_.is_foxglove else raw_image)
+        return EncodedImages(cdr_raw_image if type_.is_foxglove else raw_image)
     raise CdrError(
         "is no image; a camera needs sensor_msgs/msg/CompressedImage, sensor_msgs/msg/Image, or Foxglove's "
         "CompressedImage, RawImage or CompressedVideo"
     )
 
 
-def _of_json(type_: MessageType, images: JsonImages, spool: Path | None) -> Images:
+def _of_json(type_: MessageType, images: JsonImages) -> Images:
     if type_.known == "video":
         return VideoPackets(images)
-    return EncodedImages(spool, images.raw) if type_.known == "image" else JsonPlaces(images)
+    return EncodedImages(images.raw) if type_.known == "image" else JsonPlaces(images)
 
 
-def _of_protobuf(type_: MessageType, images: ProtobufImages, spool: Path | None) -> Images:
+def _of_protobuf(type_: MessageType, images: ProtobufImages) -> Images:
     if type_.known == "video":
         return VideoPackets(images.locate)
-    return EncodedImages(spool, images.raw) if type_.known == "image" else ImagePlaces(images.locate)
+    return EncodedImages(images.raw) if type_.known == "image" else ImagePlaces(images.locate)

@@ -1,17 +1,15 @@
 """Images of a replay buffer: kept as they are stored where that is JPEG or PNG, else decoded and encoded as PNG."""
 
-import os
-from typing import BinaryIO
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import workers
 from ..errors import SourceError
 from ..images import MAX_PIXELS, encode_png
+from ._spool import Spool
 from ._zarr_v2 import ZarrArray
 
-__all__ = ["SpooledFrames", "StoredFrames", "is_picture", "kept_codec", "spooled_pngs"]
+__all__ = ["StoredFrames", "is_picture", "kept_codec", "spool_pngs"]
 
 Int64Array = NDArray[np.int64]
 
@@ -66,60 +64,27 @@ class StoredFrames:
         return self._stored(self._start + index)
 
 
-class SpooledFrames:
-    """Images that were encoded into a temporary file."""
-
-    def __init__(self, spool: BinaryIO, sizes: list[int], first_order: int) -> None:
-        """Remember where they lie; the file stays open as long as they are read."""
-        self._spool = spool
-        self._sizes = np.array(sizes, dtype=np.int64)
-        self._places = np.cumsum(self._sizes) - self._sizes
-        self._first = first_order
-
-    @property
-    def sizes(self) -> Int64Array:
-        """Bytes of each, [N]."""
-        return self._sizes
-
-    @property
-    def order(self) -> Int64Array:
-        """As they follow in the file, [N]."""
-        return self._first + self._places
-
-    def read(self, index: int) -> bytes:
-        """The encoded bytes of one."""
-        return os.pread(self._spool.fileno(), int(self._sizes[index]), int(self._places[index]))
-
-
-def spooled_pngs(
-    array: ZarrArray, start: int, stop: int, spool: BinaryIO, first_order: int
-) -> tuple[SpooledFrames, str]:
+def spool_pngs(array: ZarrArray, start: int, stop: int, spool: Spool) -> str:
     """Decode the images of some rows and encode them as PNG, one by one.
 
     Args:
         array: Of images.
         start: First row.
         stop: The row after the last.
-        spool: Where they go, open for writing and reading.
-        first_order: Added to their places to give their order.
+        spool: Where they go.
 
     Returns:
-        The frames, and a note that says what was done.
+        A note that says what was done.
 
     Raises:
         SourceError: An image is damaged, or has numbers that PNG can't keep.
         GateError: A chunk breaks a limit.
     """
-    sizes = []
     for row in range(start, stop):
         workers.beat()
-        data = encode_png(_pixels(array, row))
-        spool.write(data)
-        sizes.append(len(data))
-    spool.flush()
+        spool.add(encode_png(_pixels(array, row)))
     what = {"imagecodecs_jpegxl": "JPEG XL images"}.get(array.codec, f"{array.dtype.name} images")
-    note = f"{len(sizes)} {what} of {array.name} are decoded and kept as PNG, without further loss"
-    return SpooledFrames(spool, sizes, first_order), note
+    return f"{len(spool)} {what} of {array.name} are decoded and kept as PNG, without further loss"
 
 
 def _pixels(array: ZarrArray, row: int) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -226,14 +226,15 @@ class _EpisodeReader:
 
     def _pixels(self, name: str, path: str, element: int | None) -> FrameStream:
         time_ns = self._steps(path, self._episode.count(path))
-        frames = self._open_files.enter_context(EncodedPixels())
+        encoded = EncodedPixels()
+        self._open_files.callback(encoded.close)
         images = self._episode.pixels(path, element)
-        frames.add_all(islice(images, len(time_ns)), f"{self._where}: {path}")
-        self.notes.append(f"{name}: raw images ({frames.pixel_format}) were encoded as PNG, without loss")
-        if frames.num_other_sizes:
-            self.notes.append(f"{name}: {frames.num_other_sizes} images have another size than the first")
-        size = frames.height, frames.width
-        return _frame_stream(name, time_ns, frames, codec="png", size=size, pixel_format=frames.pixel_format)
+        encoded.add_all(islice(images, len(time_ns)), f"{self._where}: {path}")
+        self.notes.append(f"{name}: raw images ({encoded.pixel_format}) were encoded as PNG, without loss")
+        if encoded.num_other_sizes:
+            self.notes.append(f"{name}: {encoded.num_other_sizes} images have another size than the first")
+        size = encoded.height, encoded.width
+        return _frame_stream(name, time_ns, encoded.frames(), codec="png", size=size, pixel_format=encoded.pixel_format)
 
     def _steps(self, path: str, count: int) -> NDArray[np.int64]:
         """Stamps of the steps that are kept; every mapped feature must have as many."""

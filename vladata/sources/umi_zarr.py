@@ -6,7 +6,6 @@ Interface, arXiv:2402.10329.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from math import prod
@@ -25,7 +24,8 @@ from . import Inspection, Place, Request, StreamInfo
 from ._join import join_columns, recording_id
 from ._options import take_options
 from ._row_labels import as_text, row_outcome
-from ._umi_frames import SpooledFrames, StoredFrames, is_picture, kept_codec, spooled_pngs
+from ._spool import Spool, SpooledFrames
+from ._umi_frames import StoredFrames, is_picture, kept_codec, spool_pngs
 from ._zarr_v2 import ENDS, ZarrArray, ZarrStore, open_store
 from ._zip_members import contains
 
@@ -216,10 +216,10 @@ class _EpisodeReader:
             frames = StoredFrames(array, self._start, self._stop, self._encoded)
         else:
             codec = "png"
-            spool = tempfile.TemporaryFile(prefix="vladata-")  # noqa: SIM115 closed with the stack
+            spool = Spool()
             self._stack.callback(spool.close)
-            frames, note = spooled_pngs(array, self._start, self._stop, spool, self._encoded)
-            self.notes.append(f"{name}: {note}")
+            self.notes.append(f"{name}: {spool_pngs(array, self._start, self._stop, spool)}")
+            frames = spool.frames(first_order=self._encoded)
         self._encoded += int(frames.sizes.sum())
         self._note_unstored(name, array)
         return FrameStream(
