@@ -15,15 +15,6 @@ from vladata.store.reader import verify_episode
 SCRIPT = shutil.which("vladata", path=str(Path(sys.executable).parent))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _with_interrupts():
-    """Where tests run in a shell's background, SIGINT is ignored, and children inherit that."""
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def start(*arguments):
     """Run the command in a session of its own, as from a shell."""
     return subprocess.Popen(
