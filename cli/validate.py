@@ -44,5 +44,5 @@ def validate(
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
         out(render(report, places, width=width, color=color), is_styled=True)
-    if level is not None and report.at_least(level):
+    if level is not None and any(report.at_least(level)):
         raise typer.Exit(VIOLATION)

@@ -14,6 +14,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 """A name that is also a safe path component in HDF5, Parquet and file names."""
 
 Positive = Annotated[float, Field(gt=0)]
+CheckName = Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
+CheckSetting = float | Literal["info", "warning", "error", "off"]
 
 
 class Dimension(Document):
@@ -28,6 +30,8 @@ class Dimension(Document):
     """Lowest and highest value, in `unit`; absent where no source gives them."""
     max_velocity: Positive | None = None
     """Highest speed of an absolute dimension, in `unit` per second."""
+    max_acceleration: Positive | None = None
+    """Highest acceleration of an absolute dimension, in `unit` per second squared."""
     normalized: bool = False
     """True where the recorder had scaled the value, so that `unit` says nothing about its size."""
     open_value: float | None = None
@@ -122,6 +126,9 @@ class Embodiment(Document):
     cameras: tuple[Camera, ...] = ()
     streams: dict[str, StreamRule] = {}
     """Rules by stream name (a signal's or a camera's)."""
+    checks: dict[CheckName, dict[Name, CheckSetting]] = {}
+    """Thresholds by check, for this robot; `severity` is another one, `off` leaves the check out. They judge data and
+    don't change its meaning: the digest does not know them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -169,5 +176,5 @@ class Embodiment(Document):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the embodiment's canonical JSON, hex; mappings don't count."""
-        return digest_of(self)
+        """SHA-256 of the embodiment's canonical JSON, hex; mappings and thresholds of checks don't count."""
+        return digest_of(self.model_copy(update={"checks": {}}) if self.checks else self)

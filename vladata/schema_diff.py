@@ -91,6 +91,7 @@ _DIMENSION = {
     "closed_value": Effect.BREAKS,
     "limits": Effect.NOTHING,
     "max_velocity": Effect.NOTHING,
+    "max_acceleration": Effect.NOTHING,
 }
 _SIGNAL = {"rotation": Effect.BREAKS, "reference_frame": Effect.BREAKS}
 _CAMERA = {

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from vladata import checks
-from vladata.checks import Check, check_names, find_check, labels, run_checks, selected_names, timing
+from vladata.checks import Check, CheckSettings, check_names, find_check, labels, run_checks, selected_names, timing
 from vladata.errors import ImageError, PluginNotFoundError
 from vladata.finding import Finding, Severity
 from vladata.testing.builders import build_episode
@@ -67,7 +67,7 @@ class TestSelection:
             lambda: run_checks(build_episode(), None, [wrong]),
             lambda: selected_names([wrong]),
             lambda: find_check(wrong),
-            lambda: run_checks(build_episode(), severities={wrong: Severity.INFO}),
+            lambda: CheckSettings(select=(wrong,)),
         ):
             with pytest.raises(PluginNotFoundError) as caught:
                 call()
@@ -86,7 +86,8 @@ class TestFindings:
 
     def test_severities_can_be_changed_without_changing_the_check(self):
         episode = build_episode(outcomes=())
-        (finding,) = run_checks(episode, severities={"labels.outcome": Severity.ERROR})
+        settings = CheckSettings(rules={"labels.outcome": {"severity": "error"}})
+        (finding,) = run_checks(episode, settings=settings)
         assert finding.severity is Severity.ERROR
         assert labels.outcome.severity is Severity.INFO
 

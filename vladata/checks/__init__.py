@@ -3,17 +3,31 @@
 A check yields findings with message, place and steps; the runner adds its name, its severity and the episode.
 """
 
-from ._check import Check, DatasetCheck, EpisodeFacts, check, dataset_check
-from ._runner import check_names, find_check, run_checks, run_dataset_checks, selected_names
+from ._check import Check, DatasetCheck, EpisodeFacts, Feature, check, dataset_check, feature
+from ._runner import (
+    CheckSettings,
+    check_names,
+    find_check,
+    measure,
+    rule_problems,
+    run_checks,
+    run_dataset_checks,
+    selected_names,
+)
 
 __all__ = [
     "Check",
+    "CheckSettings",
     "DatasetCheck",
     "EpisodeFacts",
+    "Feature",
     "check",
     "check_names",
     "dataset_check",
+    "feature",
     "find_check",
+    "measure",
+    "rule_problems",
     "run_checks",
     "run_dataset_checks",
     "selected_names",

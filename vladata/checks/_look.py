@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +84,16 @@ def timed_streams(episode: Episode) -> Iterator[AnyStream]:
     return (s for s in episode.streams.values() if s.clock is not Clock.NOMINAL)
 
 
-def numbers(episode: Episode) -> Iterator[Numbers]:
-    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`."""
+@lru_cache(maxsize=1)
+def numbers(episode: Episode) -> tuple[Numbers, ...]:
+    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`.
+
+    The last episode's are kept, for the next check.
+    """
+    return tuple(_numbers(episode))
+
+
+def _numbers(episode: Episode) -> Iterator[Numbers]:
     actions = {s.name for s in episode.embodiment.action}
     for signal in episode.embodiment.signals:
         stream = episode.streams.get(signal.name)

@@ -5,17 +5,31 @@ import difflib
 import fnmatch
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import plugins
 from ..episode import Episode
-from ..errors import EpisodeFormatError, PluginNotFoundError, VladataError
+from ..errors import EpisodeFormatError, PluginNotFoundError, SchemaError, VladataError
 from ..finding import Finding, Severity
-from ._check import Check, DatasetCheck, EpisodeFacts
+from ._check import Check, DatasetCheck, EpisodeFacts, Feature
 
-__all__ = ["check_names", "find_check", "run_checks", "run_dataset_checks", "selected_names"]
+__all__ = [
+    "CheckSettings",
+    "check_names",
+    "find_check",
+    "measure",
+    "rule_problems",
+    "run_checks",
+    "run_dataset_checks",
+    "selected_names",
+]
+
+Rules = Mapping[str, Mapping[str, float | str]]
+"""By check: thresholds by name, and `severity`."""
 
 NOT_MEASURED = "timing.not_measured"
 READABLE = "structure.readable"
@@ -46,6 +60,64 @@ def find_check(name: str) -> Check | DatasetCheck:
     if name not in known:
         raise _unknown(name, list(known))
     return known[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings:
+    """Which checks run, and with which thresholds and severities."""
+
+    select: tuple[str, ...] | None = None
+    """Names, topics (`timing`) or patterns (`timing.*`) of the checks that run; None: all."""
+    ignore: tuple[str, ...] = ()
+    """The same, for what is left out."""
+    rules: Rules = field(default_factory=dict)
+    """By check: thresholds by name, and `severity`. They go before all others: the command line's."""
+    schemas: Mapping[str, Rules] = field(default_factory=dict)
+    """By name of an embodiment: its `checks` section, which goes before the one that its episodes carry."""
+
+    def __post_init__(self) -> None:
+        """Look at every name.
+
+        Raises:
+            PluginNotFoundError: A name or pattern fits no check; the message proposes the nearest one.
+            SchemaError: A check has no threshold of that name, or a severity is none.
+        """
+        names = check_names()
+        for pattern in (*(self.select or ()), *self.ignore):
+            _matching(pattern, names)
+        for rules in (self.rules, *self.schemas.values()):
+            problem = next(rule_problems(rules), None)
+            if problem is not None:
+                raise SchemaError(problem)
+
+    def rules_for(self, embodiment: str, own: Rules) -> dict[str, dict[str, float | str]]:
+        """What holds for episodes of an embodiment, whose own section is `own`; unknown names are left out."""
+        known, merged = _all(), {}
+        for name in {*own, *self.schemas.get(embodiment, {}), *self.rules}:
+            if name in known:
+                base = self.schemas.get(embodiment, own).get(name, {})
+                values = {**base, **self.rules.get(name, {})}
+                merged[name] = {k: v for k, v in values.items() if k == "severity" or k in known[name].thresholds}
+        return merged
+
+
+def rule_problems(rules: Rules) -> Iterator[str]:
+    """What is wrong with a `checks` section, one line each: unknown checks, thresholds and severities."""
+    known = _all()
+    for name, values in rules.items():
+        if name not in known:
+            yield str(_unknown(name, list(known)))
+            continue
+        thresholds = known[name].thresholds
+        for key, value in values.items():
+            if key == "severity":
+                if value not in {"off", *map(str, Severity)}:
+                    yield f"checks.{name}.severity is {value!r}; it must be info, warning, error or off"
+            elif key not in thresholds:
+                has = f"it has {', '.join(thresholds)}" if thresholds else "it has none"
+                yield f"check {name} has no threshold {key!r}; {has}"
+            elif isinstance(value, str):
+                yield f"checks.{name}.{key} is {value!r}; it must be a number"
 
 
 def selected_names(select: Sequence[str] | None = None, ignore: Sequence[str] = ()) -> list[str]:
@@ -94,7 +166,7 @@ def run_checks(
     select: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
     *,
-    severities: Mapping[str, Severity] | None = None,
+    settings: CheckSettings | None = None,
 ) -> list[Finding]:
     """Judge one episode.
 
@@ -102,20 +174,23 @@ def run_checks(
         episode: What to judge.
         select: Names, topics or patterns of the checks to run; None: all.
         ignore: The same, for what is left out.
-        severities: Other severities by check name.
+        settings: Instead of `select` and `ignore`, with thresholds and severities.
 
     Returns:
         Findings by check, each with check, severity and episode; a check that crashed is an error with its traceback.
 
     Raises:
         PluginNotFoundError: A name fits no check.
+        SchemaError: A check has no such threshold.
     """
+    settings = settings or _settings(select, ignore)
     findings: list[Finding] = []
     unreadable: set[str] = set()
-    for rule in _with_severities(_selected(select, ignore), severities).values():
+    rules = settings.rules_for(episode.embodiment.name, episode.embodiment.checks)
+    for rule in _with_rules(_selected(settings.select, settings.ignore), rules).values():
         if not isinstance(rule, Check):
             continue
-        for finding in _guarded(rule, partial(rule.function, episode)):
+        for finding in _guarded(rule, partial(rule.function, episode, **rule.thresholds)):
             # A damaged stream stops every check that reads it; once is enough to say so.
             if finding.check == READABLE:
                 if finding.message in unreadable:
@@ -125,28 +200,79 @@ def run_checks(
     return findings
 
 
+def measure(episode: Episode, settings: CheckSettings) -> tuple[dict[str, NDArray[np.generic]], list[Finding]]:
+    """Measure what the selected checks of the whole dataset want to know of an episode.
+
+    Returns:
+        What could be measured by name of the feature, and for each feature that crashed a finding of its check.
+    """
+    wanted: dict[Feature, str] = {}
+    for rule in _selected(settings.select, settings.ignore).values():
+        if isinstance(rule, DatasetCheck):
+            wanted.update({f: wanted.get(f, rule.name) for f in rule.features})
+    measured: dict[str, NDArray[np.generic]] = {}
+    crashed: list[Finding] = []
+    for item, name in wanted.items():
+        try:
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                values = item.function(episode)
+        except MemoryError:
+            raise
+        except EpisodeFormatError:
+            continue  # `structure.readable` has said so
+        except Exception as error:  # noqa: BLE001 - whatever a measurement does, the others must run
+            found = dataclasses.replace(_crash(name, error), episode_id=episode.episode_id)
+            crashed.append(dataclasses.replace(found, message=f"{item.name}: {found.message}"))
+            continue
+        if values is not None:
+            measured[item.name] = values
+    return measured, crashed
+
+
 def run_dataset_checks(
     facts: Sequence[EpisodeFacts],
     select: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
     *,
-    severities: Mapping[str, Severity] | None = None,
+    settings: CheckSettings | None = None,
 ) -> list[Finding]:
-    """Judge all episodes of a dataset together; arguments and errors as `run_checks`."""
+    """Judge all episodes of a dataset together; arguments and errors as `run_checks`.
+
+    A threshold or severity that the embodiments of several episodes set differently holds as the first one sets it.
+    """
+    settings = settings or _settings(select, ignore)
+    rules: dict[str, dict[str, float | str]] = settings.rules_for("", {})
+    seen: set[tuple[str, str]] = set()
+    for fact in facts:
+        if (fact.embodiment, fact.embodiment_digest) not in seen:
+            seen.add((fact.embodiment, fact.embodiment_digest))
+            rules = {**settings.rules_for(fact.embodiment, fact.rules), **rules}
     findings: list[Finding] = []
-    for rule in _with_severities(_selected(select, ignore), severities).values():
+    for rule in _with_rules(_selected(settings.select, settings.ignore), rules).values():
         if isinstance(rule, DatasetCheck):
-            findings += _guarded(rule, partial(rule.function, facts))
+            findings += _guarded(rule, partial(rule.function, facts, **rule.thresholds))
     return findings
 
 
-def _with_severities(
-    rules: Mapping[str, Check | DatasetCheck], severities: Mapping[str, Severity] | None
-) -> dict[str, Check | DatasetCheck]:
-    changed = severities or {}
-    for name in changed:
-        find_check(name)
-    return {n: dataclasses.replace(c, severity=changed.get(n, c.severity)) for n, c in rules.items()}
+def _settings(select: Sequence[str] | None, ignore: Sequence[str]) -> CheckSettings:
+    return CheckSettings(select=None if select is None else tuple(select), ignore=tuple(ignore))
+
+
+def _with_rules(rules: Mapping[str, Check | DatasetCheck], changes: Rules) -> dict[str, Check | DatasetCheck]:
+    """The checks with other thresholds and severities; those that are `off` are left out."""
+    made: dict[str, Check | DatasetCheck] = {}
+    for name, rule in rules.items():
+        values = changes.get(name, {})
+        severity = values.get("severity")
+        if severity == "off":
+            continue
+        thresholds = {k: float(v) for k, v in values.items() if k != "severity"}
+        made[name] = dataclasses.replace(
+            rule,
+            severity=rule.severity if severity is None else Severity.parse(str(severity)),
+            thresholds={**rule.thresholds, **thresholds},
+        )
+    return made
 
 
 def _guarded(rule: Check | DatasetCheck, results: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -164,11 +290,14 @@ def _guarded(rule: Check | DatasetCheck, results: Callable[[], Iterator[Finding]
     except VladataError as error:
         found.append(Finding(message=f"could not run: {error}", check=rule.name, severity=Severity.ERROR))
     except Exception as error:  # noqa: BLE001 - whatever a check does, the others must run
-        crashed = Finding(
-            message=f"the check crashed with {type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            check=rule.name,
-            severity=Severity.ERROR,
-            traceback="".join(traceback.format_exception(error)),
-        )
-        found.append(crashed)
+        found.append(_crash(rule.name, error))
     return found
+
+
+def _crash(name: str, error: Exception) -> Finding:
+    return Finding(
+        message=f"the check crashed with {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+        check=name,
+        severity=Severity.ERROR,
+        traceback="".join(traceback.format_exception(error)),
+    )
