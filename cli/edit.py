@@ -144,6 +144,26 @@ def drop(
 
 
 @app.command()
+def quarantine(
+    dataset: DatasetPath,
+    episode: EpisodeName,
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    author: Author = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Mark an episode as one with errors; exports leave it out until the mark is undone.
+
+    Example: vladata edit quarantine dataset 3 --reason "gripper slips"
+    """
+    from vladata.store.dataset import Dataset
+
+    opened = Dataset.open(dataset)
+    entry = opened.find(episode)
+    edit = {"action": "quarantine", "recording_id": entry.recording_id, "reason": reason}
+    _append(opened, edit, author, f"quarantine {entry.episode_id[:8]} ({entry.place})", dry_run)
+
+
+@app.command()
 def undo(
     dataset: DatasetPath,
     number: Annotated[int, typer.Argument(help="Number of the edit, as `vladata edit log` shows it.")],

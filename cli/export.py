@@ -40,6 +40,9 @@ def export(
     tail_skip: Annotated[int, typer.Option(help="tail: ids left alone at the end (OpenVLA 0, pi0 128).")] = 0,
     tail_reuse_added: Annotated[bool, typer.Option("--tail-reuse-added", help="tail: use added tokens again.")] = False,
     outcome: Annotated[list[str] | None, typer.Option(help="Only episodes of this outcome.")] = None,
+    quarantined: Annotated[
+        Literal["leave_out", "include"], typer.Option(help="Episodes that are marked as ones with errors.")
+    ] = "leave_out",
     shard_mb: Annotated[int, typer.Option(min=1, help="Target size of a shard.")] = 500,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = default_workers(),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")] = False,
@@ -70,6 +73,7 @@ def export(
         tail_skip=tail_skip,
         tail_reuse_added=tail_reuse_added,
         outcomes=tuple(outcome) if outcome else None,
+        quarantined=quarantined,
         splits=_splits(split) if split else DEFAULT_SPLITS,
     )
     opened = dataset_of(dataset)
@@ -82,7 +86,7 @@ def export(
         out_json(result.to_dict())
     else:
         _print(result, output)
-    if result.refused:
+    if result.refused or result.quarantined:
         raise typer.Exit(LOSSY)
 
 
@@ -121,6 +125,9 @@ def _print(result: "ExportResult", output: Path) -> None:
     ]
     for line in table(rows, ["split", "episodes", "rows", "shards", "size"], frozenset({1, 2, 3, 4})):
         out(line)
+    if result.quarantined:
+        noun = "episode is" if result.quarantined == 1 else "episodes are"
+        note(f"refused   {result.quarantined:,} {noun} in quarantine; README.md names them")
     for reason, count in result.refused.items():
         note(f"refused   {count:,} steps: {reason}")
     # What sources said at ingest stands on the card; so do the dimensions that the lines of one kind end with.

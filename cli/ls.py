@@ -24,7 +24,8 @@ def ls(
     opened = Dataset.open(dataset)
     entries = opened.dropped if dropped else opened.entries
     if as_json:
-        out_json([dataclasses.asdict(e) for e in entries])
+        quarantined = opened.quarantined
+        out_json([{**dataclasses.asdict(e), "in_quarantine": e.recording_id in quarantined} for e in entries])
         return
     rows = [
         [
@@ -43,4 +44,6 @@ def ls(
         out(line)
     total = sum(e.num_bytes for e in entries)
     hidden = f", {len(opened.dropped)} dropped" if opened.dropped and not dropped else ""
+    marked = sum(e.recording_id in opened.quarantined for e in entries)
+    hidden += f", {marked} in quarantine (vladata edit log)" if marked else ""
     out(f"{len(entries)} episodes{hidden} · {sum(e.num_steps for e in entries):,} steps · {human_bytes(total)}")

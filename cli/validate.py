@@ -4,11 +4,16 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ._console import VIOLATION, default_workers, out, progress
+from ._console import LOSSY, USAGE, VIOLATION, default_workers, fail, note, out, progress
+
+if TYPE_CHECKING:
+    from vladata.checks import CheckSettings
+    from vladata.finding import Report
+    from vladata.store.dataset import Dataset
 
 
 def validate(
@@ -20,29 +25,104 @@ def validate(
         list[str] | None, typer.Option(metavar="CHECK", help="Only these checks; timing.* works.")
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Not these checks.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="CHECK.NAME=VALUE", help="A threshold, or the severity (info … error, off)."),
+    ] = None,
+    schema: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Its section checks goes before the episodes' own.")
+    ] = None,
+    baseline: Annotated[Path | None, typer.Option(help="Findings that are known don't count.")] = None,
+    write_baseline: Annotated[Path | None, typer.Option(help="Write all findings as known ones.")] = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Mark episodes with errors; exports leave them out.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --quarantine: mark nothing.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = default_workers(),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check every episode against its embodiment schema, and for data quality.
 
+    Interrupted, the same command goes on where it was.
+
     Example: vladata validate dataset --fail-on warning
     """
+    from vladata.baseline import Baseline
+    from vladata.baseline import write_baseline as write_known
     from vladata.finding import Severity
     from vladata.pipeline import dataset_of
     from vladata.pipeline import validate as run
+
+    settings = _settings(select, ignore, set_ or [], schema or [])
+    opened = dataset_of(dataset)
+    for name in sorted(set(settings.schemas) - {e.embodiment for e in opened.entries}):
+        note(f"note      no episode is of {name}; its thresholds are not used")
+    known = Baseline.read(baseline, opened) if baseline is not None else None
+    with progress("validate", "episodes") as show:
+        report = run(opened, settings, knows=None if known is None else known.knows, num_workers=workers, progress=show)
+    _print(report, opened, as_json=as_json)
+    level = Severity.ERROR if fail_on == "never" else Severity.parse(fail_on)
+    if write_baseline is not None:
+        note(f"wrote     {write_baseline}: {write_known(report, opened, write_baseline):,} known findings")
+    is_marked = quarantine and _quarantine(report, opened, is_dry=dry_run)
+    if fail_on != "never" and any(report.at_least(level)):
+        raise typer.Exit(VIOLATION)
+    if is_marked:
+        raise typer.Exit(LOSSY)
+
+
+def _settings(
+    select: list[str] | None, ignore: list[str] | None, changes: list[str], schemas: list[str]
+) -> "CheckSettings":
+    from vladata.checks import CheckSettings
+    from vladata.mapping import load_schema
+
+    rules: dict[str, dict[str, float | str]] = {}
+    for change in changes:
+        name, _, text = change.partition("=")
+        check, dot, key = name.rpartition(".")
+        if not (dot and text and "." in check):
+            fail(f"--set {change!r}; it must be CHECK.NAME=VALUE, for instance timing.gaps.periods=2", USAGE)
+        rules.setdefault(check, {})[key] = _value(key, text, change)
+    loaded = [load_schema(name) for name in schemas]
+    return CheckSettings(
+        select=tuple(select) if select else None,
+        ignore=tuple(ignore or ()),
+        rules=rules,
+        schemas={s.name: s.checks for s in loaded},
+    )
+
+
+def _value(key: str, text: str, change: str) -> float | str:
+    if key == "severity":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        fail(f"--set {change!r}; the value must be a number", USAGE)
+
+
+def _print(report: "Report", dataset: "Dataset", *, as_json: bool) -> None:
     from vladata.report.as_json import to_json
     from vladata.report.terminal import render
 
-    level = None if fail_on == "never" else Severity.parse(fail_on)
-    opened = dataset_of(dataset)
-    with progress("validate", "episodes") as show:
-        report = run(opened, select=select or [], ignore=ignore or [], num_workers=workers, progress=show)
     if as_json:
         out(to_json(report))
-    else:
-        places = {e.episode_id: e.place for e in opened.entries}
-        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
-        out(render(report, places, width=width, color=color), is_styled=True)
-    if level is not None and any(report.at_least(level)):
-        raise typer.Exit(VIOLATION)
+        return
+    places = {e.episode_id: e.place for e in dataset.entries}
+    color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+    out(render(report, places, width=width, color=color), is_styled=True)
+
+
+def _quarantine(report: "Report", dataset: "Dataset", *, is_dry: bool) -> bool:
+    """Bring the marks up to date; whether an episode is marked now."""
+    from vladata.quarantine import plan_quarantine
+
+    plan = plan_quarantine(report, dataset)
+    if not is_dry:
+        plan.write(dataset)
+    would = "would be " if is_dry else ""
+    parts = [f"{len(plan.marked):,} {would}marked", f"{len(plan.lifted):,} {would}lifted", f"{plan.kept:,} as before"]
+    note(f"quarantine: {' · '.join(parts)}; exports leave marked episodes out (undo: vladata edit log {dataset.path})")
+    return bool(plan.marked or plan.kept)

@@ -11,11 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import workers
-from .checks import EpisodeFacts
-from .checks._runner import run_checks, run_dataset_checks
 from .commit import Committed
 from .errors import DatasetError, SchemaError, VladataError
-from .finding import Finding, Report
 from .gate import inside
 from .ingest import (
     IngestUnit,
@@ -34,8 +31,8 @@ from .sources import Inspection
 from .store.catalog import Entry
 from .store.dataset import Dataset, hash_file
 from .store.dataset_writer import writing
-from .store.edits import Edit, apply_edits
-from .store.reader import read_episode, verify_episode
+from .store.reader import verify_episode
+from .validation import validate
 
 __all__ = ["IngestOptions", "IngestPlan", "IngestResult", "ingest", "inspect", "plan_ingest", "validate", "verify"]
 
@@ -224,79 +221,6 @@ class _EpisodeUnit:
 
     folder: Path
     entry: Entry
-    edits: tuple[Edit, ...] = ()
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-
-
-def _validate_unit(unit: _EpisodeUnit) -> list[Finding]:
-    episode = apply_edits(read_episode(inside(unit.folder, unit.entry.file)), unit.edits)
-    return run_checks(episode, select=unit.select or None, ignore=unit.ignore)
-
-
-def validate(
-    dataset: Dataset,
-    *,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    num_workers: int = 1,
-    progress: Progress = _quiet,
-) -> Report:
-    """Run the checks over all episodes, and those over the dataset.
-
-    An episode that can't be read, or whose checks crash the process, becomes a finding.
-
-    Raises:
-        PluginNotFoundError: `select` or `ignore` names a check that does not exist.
-    """
-    from .checks._runner import selected_names
-    from .finding import Severity
-
-    names = selected_names(select or None, ignore)
-    units = [
-        _EpisodeUnit(
-            folder=dataset.path,
-            entry=e,
-            edits=dataset.edits.of(e.recording_id),
-            select=tuple(select),
-            ignore=tuple(ignore),
-        )
-        for e in dataset.entries
-    ]
-    found: dict[int, list[Finding]] = {}
-    with contextlib.closing(workers.run(_validate_unit, units, workers=num_workers)) as outcomes:
-        for done, outcome in enumerate(outcomes, start=1):
-            entry = units[outcome.index].entry
-            if isinstance(outcome, workers.Failed):
-                crashed = Finding(
-                    message=f"can't be checked: {outcome.reason}",
-                    check="structure.readable",
-                    severity=Severity.ERROR,
-                    episode_id=entry.episode_id,
-                    traceback=outcome.traceback,
-                )
-                found[outcome.index] = [crashed]
-            else:
-                found[outcome.index] = outcome.result
-            progress(done, len(units), entry.place)
-    facts = [_facts(e) for e in dataset.entries]
-    together = run_dataset_checks(facts, select=select or None, ignore=ignore)
-    return Report(
-        findings=(*(f for i in sorted(found) for f in found[i]), *together),
-        episodes={e.episode_id: e.content_digest for e in dataset.entries},
-        checks=tuple(names),
-    )
-
-
-def _facts(entry: Entry) -> EpisodeFacts:
-    return EpisodeFacts(
-        episode_id=entry.episode_id,
-        content_digest=entry.content_digest,
-        place=entry.place,
-        instruction=entry.instruction,
-        outcome=entry.outcome,
-        num_steps=entry.num_steps,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

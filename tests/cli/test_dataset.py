@@ -30,7 +30,7 @@ class TestLs:
         assert set(found[0]) == {
             *("episode_id", "recording_id", "content_digest", "embodiment", "embodiment_digest", "source", "place"),
             *("split", "num_steps", "duration_s", "num_bytes", "instruction", "outcome", "num_invalid", "file"),
-            "sha256",
+            *("sha256", "in_quarantine"),
         }
         assert [r["num_invalid"] for r in found] == [0, 0, 2, 0, 0, 0]
 

@@ -17,6 +17,10 @@ MAX_TASKS = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
+MOST_ROWS = 50
+"""Episodes in quarantine that are named."""
+
+
 def make_card(finished: Finished) -> str:
     """The README of an export: YAML that `datasets` reads, then what a person must know."""
     sections = [
@@ -29,6 +33,7 @@ def make_card(finished: Finished) -> str:
         _timing(finished),
         _actions(finished),
         _refused(finished),
+        _quarantine(finished),
         _defects(finished),
         _columns(finished),
         _loading(finished),
@@ -231,6 +236,20 @@ def _refused(finished: Finished) -> str:
         "## Refused steps\n\nSteps that are no rows, each counted once, by the first reason that applies; NaN never "
         f"becomes a token.\n\n{table(['reason', 'steps', f'of {total:,}'], rows)}"
     )
+
+
+def _quarantine(finished: Finished) -> str:
+    marks = finished.job.prepared.quarantined
+    title = "## Quarantine\n\n"
+    if not marks:
+        return f"{title}No episode of the dataset is marked as one with errors."
+    is_left_out = finished.job.options.quarantined == "leave_out"
+    what = "are left out" if is_left_out else "**are part of this export, as it was asked for**"
+    shown = marks[:MOST_ROWS]
+    rows = [[escape(place), escape(", ".join(m.checks) or m.author), escape(m.reason)] for place, m in shown]
+    more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
+    head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
+    return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
 
 
 def _defects(finished: Finished) -> str:

@@ -78,6 +78,9 @@ class ExportOptions:
     outcomes: tuple[str, ...] | None = None
     """Keep episodes of these outcomes only (`success`, `failure`, or an empty text: not said); None: all."""
 
+    quarantined: Literal["leave_out", "include"] = "leave_out"
+    """Episodes that `vladata validate --quarantine` or a person has marked."""
+
     def __post_init__(self) -> None:
         """Check what does not depend on the dataset.
 
@@ -134,6 +137,7 @@ class ExportOptions:
             "proprioception": _listed(self.proprioception),
             "action": _listed(self.action),
             "outcomes": _listed(self.outcomes),
+            "quarantined": self.quarantined,
         }
 
     @classmethod

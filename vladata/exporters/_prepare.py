@@ -15,6 +15,7 @@ from ..embodiment import Embodiment
 from ..errors import ExportError
 from ..store.catalog import Entry
 from ..store.dataset import Dataset
+from ..store.edits import Edit
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import Vocabulary, added_vocabulary, tail_vocabulary, text_vocabulary
 from ..workers import Failed, run
@@ -26,6 +27,9 @@ from ._shard import Prompts
 from ._split import assign_splits
 
 __all__ = ["Prepared", "Progress", "build_prompts", "build_tokenizer", "prepare", "read_embodiment"]
+
+QUARANTINED = "in quarantine"
+"""Why marked episodes are left out."""
 
 Progress = Callable[[int, int, str], None]
 """Called with how many are done, of how many, and what is being done."""
@@ -44,6 +48,8 @@ class Prepared:
     state: Statistics | None
     left_out: Mapping[str, int]
     """Episodes that were not asked for, by reason."""
+    quarantined: tuple[tuple[str, Edit], ...]
+    """Place and mark of each episode of the dataset that is in quarantine, whether left out or asked for."""
 
     @property
     def empty(self) -> tuple[str, ...]:
@@ -88,6 +94,11 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
         action=action.finish(),
         state=None if state is None else state.finish(),
         left_out=left_out,
+        quarantined=tuple(
+            (e.place, dataset.quarantined[e.recording_id])
+            for e in dataset.entries
+            if e.recording_id in dataset.quarantined
+        ),
     )
 
 
@@ -95,7 +106,9 @@ def _select(dataset: Dataset, options: ExportOptions) -> tuple[list[Entry], dict
     left_out: dict[str, int] = {"dropped by an edit": len(dataset.dropped)}
     entries = []
     for entry in dataset.entries:
-        if options.embodiment is not None and entry.embodiment != options.embodiment:
+        if options.quarantined == "leave_out" and entry.recording_id in dataset.quarantined:
+            reason = QUARANTINED
+        elif options.embodiment is not None and entry.embodiment != options.embodiment:
             reason = f"embodiment {entry.embodiment}"
         elif options.outcomes is not None and entry.outcome not in options.outcomes:
             reason = f"outcome {entry.outcome or 'not said'}"

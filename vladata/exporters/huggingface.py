@@ -18,7 +18,7 @@ from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions
 from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
-from ._prepare import Progress, build_prompts, build_tokenizer, prepare
+from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
 from ._verify import VerifyResult, verify
 from ._work import Job, cut_all, write_shards
 
@@ -46,6 +46,8 @@ class ExportResult:
     tokenizer_digest: str
     kept: int
     """Shards that an earlier run had written."""
+    quarantined: int = 0
+    """Episodes in quarantine that are left out."""
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -128,6 +130,7 @@ def export(
         content_digest=finished.content_digest,
         tokenizer_digest=job.tokenizer.digest,
         kept=written.kept,
+        quarantined=prepared.left_out.get(QUARANTINED, 0),
     )
 
 

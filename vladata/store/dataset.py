@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ..documents import canonical_json
@@ -12,7 +13,7 @@ from ..episode import Episode
 from ..errors import DatasetError
 from ..gate import inside
 from .catalog import Entry, entry_of, read_catalog, write_catalog
-from .edits import EditLog, apply_edits
+from .edits import Edit, EditLog, apply_edits
 from .reader import read_episode
 from .writer import hash_file, replace_file
 
@@ -89,7 +90,8 @@ class Dataset:
         self._all = tuple(entries)
         self._manifest_sha256 = manifest_sha256
         self._dropped = {e.recording_id for e in log.effective if e.action == "drop"}
-        edited = {e.recording_id for e in log.effective} - self._dropped
+        changed = (e for e in log.effective if e.action != "quarantine")  # which changes no episode
+        edited = {e.recording_id for e in changed} - self._dropped
         self.entries: tuple[Entry, ...] = tuple(
             self._edited(e) if e.recording_id in edited else e for e in self._all if e.recording_id not in self._dropped
         )
@@ -113,6 +115,11 @@ class Dataset:
     def dropped(self) -> tuple[Entry, ...]:
         """Episodes that an edit dropped; their files are still there."""
         return tuple(e for e in self._all if e.recording_id in self._dropped)
+
+    @cached_property
+    def quarantined(self) -> dict[str, Edit]:
+        """By recording_id, the last mark of each episode that must not be trained on; exports leave them out."""
+        return {e.recording_id: e for e in self.edits.effective if e.action == "quarantine"}
 
     @property
     def all_entries(self) -> tuple[Entry, ...]:

@@ -8,7 +8,8 @@ import datetime
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +31,7 @@ class Edit(Document):
 
     number: Annotated[int, Field(ge=1)]
     """Counts up from 1; `undo` names it."""
-    action: Literal["relabel", "mark", "trim", "drop", "undo"]
+    action: Literal["relabel", "mark", "trim", "drop", "quarantine", "undo"]
     recording_id: str = ""
     """What it is about; empty for undo."""
     author: str
@@ -47,6 +48,8 @@ class Edit(Document):
     """mark: from when; trim: the first step kept is at or after this time."""
     end_ns: int | None = None
     """mark: until when; trim: steps from this time on are cut."""
+    checks: tuple[str, ...] = ()
+    """quarantine: checks that found errors; empty where a person says so."""
     undoes: int | None = None
     """undo: number of the edit that no longer counts."""
     previous: str = ""
@@ -81,15 +84,24 @@ class EditLog:
 
     def of(self, recording_id: str) -> tuple[Edit, ...]:
         """Edits that count for one recording, in order."""
-        return tuple(e for e in self.effective if e.recording_id == recording_id)
+        return self._by_recording.get(recording_id, ())
+
+    @cached_property
+    def _by_recording(self) -> dict[str, tuple[Edit, ...]]:
+        found: dict[str, list[Edit]] = {}
+        for edit in self.effective:
+            found.setdefault(edit.recording_id, []).append(edit)
+        return {k: tuple(v) for k, v in found.items()}
 
     def preview(self, edit: dict[str, object], author: str) -> Edit:
         """What `append` would add; arguments and errors as there."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        number = max((e.number for e in self.edits), default=0) + 1
-        made = parse(Edit, {"number": number, "author": author, "time": now, **edit}, LOG_NAME)
+        made = self._made(edit, author, max((e.number for e in self.edits), default=0) + 1)
         self._check(made)
         return made
+
+    def _made(self, edit: dict[str, object], author: str, number: int) -> Edit:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        return parse(Edit, {"number": number, "author": author, "time": now, **edit}, LOG_NAME)
 
     def append(self, edit: dict[str, object], author: str) -> Edit:
         """Add an edit; it is on the disk when this returns.
@@ -102,26 +114,48 @@ class EditLog:
             SchemaError: The fields don't make an edit.
             DatasetError: An undo names no edit that counts.
         """
-        self.preview(edit, author)  # a wrong one makes no file
+        return self.extend([edit], author)[0]
+
+    def extend(self, edits: Sequence[dict[str, object]], author: str) -> tuple[Edit, ...]:
+        """Add edits, all of them or none; they are on the disk when this returns. Arguments and errors as `append`."""
+        for edit in edits:
+            self._check(self._made(edit, author, number=1))  # a wrong one makes no file
+        if not edits:
+            return ()
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            self.edits, self._whole = _read(self._path)
-            made = self.preview(edit, author)
+            self._take(*_read(self._path))
+            first = max((e.number for e in self.edits), default=0) + 1
+            made = tuple(self._made(edit, author, first + i) for i, edit in enumerate(edits))
+            for item in made:
+                self._check(item)  # another process may have undone what an undo names
             os.ftruncate(fd, self._whole)
-            plain = made.model_dump(mode="json", exclude_defaults=True)
-            line = (canonical_json(plain) + "\n").encode()
-            os.pwrite(fd, line, self._whole)
+            lines = "".join(canonical_json(e.model_dump(mode="json", exclude_defaults=True)) + "\n" for e in made)
+            data = memoryview(lines.encode())
+            place = self._whole
+            while data:  # a part only may be written
+                count = os.pwrite(fd, data, place)
+                data, place = data[count:], place + count
             os.fsync(fd)
         finally:
             os.close(fd)
-        self.edits, self._whole = (*self.edits, made), self._whole + len(line)
+        self._take((*self.edits, *made), place)
         return made
 
+    @cached_property
+    def _counting(self) -> set[int]:
+        """Numbers of the edits that can be undone."""
+        return {e.number for e in self.edits} - self._undone()
+
+    def _take(self, edits: tuple[Edit, ...], whole: int) -> None:
+        self.edits, self._whole = edits, whole
+        for name in ("_by_recording", "_counting"):
+            self.__dict__.pop(name, None)
+
     def _check(self, edit: Edit) -> None:
-        counting = sorted({e.number for e in self.edits} - self._undone())
-        if edit.action == "undo" and edit.undoes not in counting:
-            known = ", ".join(map(str, counting)) or "none"
+        if edit.action == "undo" and edit.undoes not in self._counting:
+            known = ", ".join(map(str, sorted(self._counting))) or "none"
             raise DatasetError(f"{LOG_NAME}: no edit {edit.undoes} to undo; those that count: {known}")
         if edit.action == "trim" and edit.start_ns is None and edit.end_ns is None:
             raise DatasetError("a trim must say where the episode starts or ends")
