@@ -133,7 +133,8 @@ class Summary:
         if self.silent:
             yield f"Nothing found by {by_topic(self.silent, report.checks)}."
         if self.num_known:
-            yield f"{counted(self.num_known, 'finding')} {'is' if self.num_known == 1 else 'are'} known by the baseline."
+            verb = "is" if self.num_known == 1 else "are"
+            yield f"{counted(self.num_known, 'finding')} {verb} known by the baseline."
         words = thresholds_in_words(report)
         if words:
             yield f"Thresholds set: {', '.join(words)}."

@@ -132,8 +132,7 @@ def _write_list(items: Iterable[object], file: TextIO) -> None:
         file.write("[]")
         return
     file.write(f"[\n    {_text(first, 2)}")
-    for item in written:
-        file.write(f",\n    {_text(item, 2)}")
+    file.writelines(f",\n    {_text(item, 2)}" for item in written)
     file.write("\n  ]")
 
 
