@@ -1,0 +1,178 @@
+"""A report as one page for people: what was found, where, and what it looks like; a file that asks for no other.
+
+The worst findings of each check come with the signal or the frames they speak of, read again from the episodes in
+worker processes.
+"""
+
+import contextlib
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from .. import workers
+from ..finding import Finding, Report, Severity
+from ..store.dataset import Dataset
+from ..store.writer import replace_file
+from ..text import clip, printable
+from ._html_page import PageFacts, Shown, page
+from ._summary import Summary
+from .evidence import Evidence, EvidenceUnit, gather
+
+__all__ = ["write_html"]
+
+MAX_EVIDENCE = 60
+"""Findings that are shown with what they look like, of all checks together."""
+MAX_EVIDENCE_EACH = 6
+"""Of one check."""
+MAX_LINES = 30
+"""Findings of one check that are told at all; the JSON has all."""
+MAX_EVIDENCE_BYTES = 3_500_000
+"""Of curves and frames together; what comes after is told without."""
+
+Progress = Callable[[int, int, str], None]
+
+
+def _quiet(done: int, total: int, name: str) -> None:
+    """No progress."""
+
+
+class _Worst:
+    """The worst findings of one check; the first among equals."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, float, int, Finding]] = []
+
+    def add(self, index: int, finding: Finding) -> None:
+        magnitude = 0.0 if math.isnan(finding.magnitude) else float(finding.magnitude)
+        item = (int(finding.severity), magnitude, -index, finding)
+        if len(self._heap) < MAX_LINES:
+            heapq.heappush(self._heap, item)
+        else:
+            heapq.heappushpop(self._heap, item)
+
+    def findings(self) -> list[Finding]:
+        """The worst first."""
+        return [f for *_, f in sorted(self._heap, key=lambda i: i[:3], reverse=True)]
+
+
+def write_html(
+    report: Report, dataset: Dataset, path: Path, *, num_workers: int = 1, progress: Progress = _quiet
+) -> None:
+    """Write a report as one page; it appears whole or not at all, and equal reports give equal bytes.
+
+    Args:
+        report: What was found; its findings are gone through once.
+        dataset: What was judged; its episodes are read again for what is shown of them.
+        path: The file.
+        num_workers: Processes that read; 0 reads in this one.
+        progress: Called after each episode that was read.
+    """
+    summary = Summary(report)
+    worst: dict[str, _Worst] = {}
+    for index, finding in enumerate(report.findings):
+        summary.add(finding)
+        if not finding.is_known:
+            worst.setdefault(finding.check, _Worst()).add(index, finding)
+    told = {check.name: worst[check.name].findings() for check in summary.checks}
+    numbers = {e.episode_id: k for k, e in enumerate(dataset.entries)}
+    chosen = _choose(told)
+    seen = _gather(dataset, [f for f in chosen if f.episode_id in numbers], num_workers, progress)
+    facts = PageFacts(
+        report=report,
+        summary=summary,
+        name=dataset.path.resolve().name or "dataset",
+        digest=dataset.digest,
+        entries=dataset.entries,
+        shown=_shown(told, chosen, seen),
+        numbers=numbers,
+    )
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        file.writelines(page(facts))
+
+
+def _choose(told: dict[str, list[Finding]]) -> list[Finding]:
+    """Findings to show in full: first the worst of each check, then the next worst, in other episodes where it can."""
+    ranked = {name: _apart(found)[: _most(found)] for name, found in told.items()}
+    chosen: list[Finding] = []
+    for rank in range(MAX_EVIDENCE_EACH):
+        chosen += [found[rank] for found in ranked.values() if rank < len(found)]
+    return chosen[:MAX_EVIDENCE]
+
+
+def _most(found: Sequence[Finding]) -> int:
+    return 1 if found[0].severity is Severity.INFO else MAX_EVIDENCE_EACH
+
+
+def _apart(found: Sequence[Finding]) -> list[Finding]:
+    """The worst of each episode first, then the others."""
+    seen: set[str] = set()
+    first: list[Finding] = []
+    others: list[Finding] = []
+    for finding in found:
+        (others if finding.episode_id in seen else first).append(finding)
+        seen.add(finding.episode_id)
+    return first + others
+
+
+def _gather(dataset: Dataset, findings: Sequence[Finding], num_workers: int, progress: Progress) -> dict[int, Evidence]:
+    """Evidence by the identity of the finding: one unit for each episode."""
+    by_episode: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_episode.setdefault(finding.episode_id, []).append(finding)
+    entries = {e.episode_id: e for e in dataset.entries if e.episode_id in by_episode}
+    units = [
+        EvidenceUnit(
+            folder=dataset.path,
+            entry=entry,
+            edits=dataset.edits.of(entry.recording_id),
+            findings=tuple(by_episode[entry.episode_id]),
+        )
+        for entry in entries.values()
+    ]
+    seen: dict[int, Evidence] = {}
+    with contextlib.closing(workers.run(gather, units, workers=num_workers)) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
+            unit = units[outcome.index]
+            if isinstance(outcome, workers.Failed):
+                reason = clip(printable(outcome.reason), 200)
+                found = [Evidence(note=f"nothing to show: {reason}")] * len(unit.findings)
+            else:
+                found = outcome.result
+            seen |= {id(f): e for f, e in zip(by_episode[unit.entry.episode_id], found, strict=True)}
+            progress(done, len(units), unit.entry.place)
+    return seen
+
+
+def _shown(
+    told: dict[str, list[Finding]], chosen: Sequence[Finding], seen: dict[int, Evidence]
+) -> dict[str, list[Shown]]:
+    """What the page tells of each check, numbered; evidence up to the size that a page may have."""
+    room = MAX_EVIDENCE_BYTES
+    evidence: dict[int, Evidence] = {}
+    for finding in chosen:
+        found = seen.get(id(finding), Evidence())
+        if _size(found) > room:
+            found = Evidence(note="not shown: the page would become too large")
+        room -= _size(found)
+        evidence[id(finding)] = found
+    shown: dict[str, list[Shown]] = {}
+    anchors = _anchors()
+    for name, findings in told.items():
+        # Those with a picture first, both in order.
+        ordered = sorted(findings, key=lambda f: id(f) not in evidence)
+        shown[name] = [Shown(finding=f, anchor=next(anchors), evidence=evidence.get(id(f))) for f in ordered]
+    return shown
+
+
+def _anchors() -> Iterator[str]:
+    number = 0
+    while True:
+        number += 1
+        yield f"f{number}"
+
+
+def _size(evidence: Evidence) -> int:
+    """About how many bytes of the page it takes: 14 for a point, base64 for frames."""
+    points = sum(len(p.x) * (30 if p.is_dotted or len(p.x) < 90 else 14) for p in evidence.panels)
+    return points + sum(len(p.jpeg) * 4 // 3 for p in evidence.pictures)
