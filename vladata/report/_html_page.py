@@ -21,7 +21,7 @@ from ._summary import (
     steps_in_words,
     thresholds_in_words,
 )
-from .evidence import Evidence
+from .evidence import Evidence, Picture
 
 __all__ = ["PageFacts", "Shown", "page"]
 
@@ -105,7 +105,7 @@ def _head(facts: PageFacts) -> Iterator[str]:
     nouns = {"error": "errors", "warning": "warnings", "info": "notes"}
     yield '<ul class="tiles">'
     yield "".join(f'<li class="{n}"><b>{count:,}</b>{nouns[n]}</li>' for n, count in tiles)
-    yield f"<li><b>{max(0, total - bad - odd):,}</b>episodes without</li>"
+    yield f"<li><b>{max(0, total - bad - odd):,}</b>episodes without either</li>"
     yield f"<li><b>{summary.num_known:,}</b>known findings</li></ul>\n" if summary.num_known else "</ul>\n"
     yield from _facts(facts)
 
@@ -155,7 +155,7 @@ def _section(check: CheckSummary) -> str:
 def _check_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator[str]:
     total = max(len(facts.report.episodes), 1)
     yield (
-        '<h2 id="checks">Checks that found something</h2>\n<div class="scroll"><table><thead><tr><th scope="col">check'
+        '<h2 id="checks">Checks that found something</h2>\n<div class="scroll"><table class="stack"><thead><tr><th scope="col">check'
         '</th><th scope="col">severity</th><th scope="col" class="n">findings</th><th scope="col" class="n">episodes'
         '</th><th scope="col" class="n">share</th><th scope="col">worst case</th></tr></thead><tbody>\n'
     )
@@ -163,8 +163,8 @@ def _check_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator[s
         share = 100 * check.num_episodes / total
         yield (
             f'<tr><td class="name"><a href="#{_section(check)}">{text(check.name, 80)}</a></td>'
-            f'<td>{_badge(check.severity)}</td><td class="n">{check.num_findings:,}</td>'
-            f'<td class="n">{check.num_episodes:,}</td><td class="n">{share:.3g} %</td>'
+            f'<td>{_badge(check.severity)}</td><td class="n" data-unit="findings">{check.num_findings:,}</td>'
+            f'<td class="n" data-unit="episodes">{check.num_episodes:,}</td><td class="n">{share:.3g} %</td>'
             f'<td class="wide"><bdi>{text(check.worst.message, 300)}</bdi></td></tr>\n'
         )
     yield "</tbody></table></div>\n"
@@ -188,7 +188,7 @@ def _episode_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator
             anchors.setdefault((name, item.finding.episode_id), item.anchor)
     columns = ("#", "n"), ("episode", ""), ("errors", "n"), ("warnings", "n"), ("steps", "n"), ("seconds", "n")
     words = [*columns, ("instruction", ""), ("outcome", ""), ("found by", "")]
-    yield '<h2 id="episodes">Episodes</h2>\n<div class="scroll"><table id="episodes-table"><thead><tr>'
+    yield '<h2 id="episodes">Episodes</h2>\n<div class="scroll"><table class="stack" id="episodes-table"><thead><tr>'
     yield "".join(f'<th scope="col"{f" class={c!r}" if c else ""}>{w}</th>'.replace("'", '"') for w, c in words)
     yield "</tr></thead><tbody>\n"
     for episode_id, found_in in rows[:MAX_ROWS]:
@@ -208,7 +208,9 @@ def _episode_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator
 
 def _episode_row(facts: PageFacts, episode_id: str, found: EpisodeSummary, links: str) -> str:
     index = facts.numbers.get(episode_id)
-    counts = f'<td class="n">{found.errors}</td><td class="n">{found.warnings}</td>'
+    counts = (
+        f'<td class="n" data-unit="errors">{found.errors}</td><td class="n" data-unit="warnings">{found.warnings}</td>'
+    )
     if index is None:
         blank = '<td class="n" data-value="-1"></td>'
         return (
@@ -219,8 +221,8 @@ def _episode_row(facts: PageFacts, episode_id: str, found: EpisodeSummary, links
     return (
         f'<tr id="e{index}"><td class="n">{index}</td><td class="place"><bdi>{text(entry.place, 120)}</bdi> '
         f'<code class="quiet">{text(episode_id[:8])}</code></td>{counts}'
-        f'<td class="n" data-value="{entry.num_steps}">{entry.num_steps:,}</td>'
-        f'<td class="n">{entry.duration_s:.1f}</td><td class="wide"><bdi>{text(entry.instruction, 160)}</bdi></td>'
+        f'<td class="n" data-unit="steps" data-value="{entry.num_steps}">{entry.num_steps:,}</td>'
+        f'<td class="n" data-unit="s">{entry.duration_s:.1f}</td><td class="wide"><bdi>{text(entry.instruction, 160)}</bdi></td>'
         f'<td>{text(entry.outcome, 20)}</td><td class="wide">{links}</td></tr>\n'
     )
 
@@ -277,28 +279,28 @@ def _card(facts: PageFacts, item: Shown, evidence: Evidence) -> Iterator[str]:
         names = [f"<bdi>{text(facts.place_of(i), 80)}</bdi>" for i in finding.others[:MAX_OTHERS]]
         rest = len(finding.others) - len(names)
         yield f'<p class="quiet">with {", ".join(names)}{f" and {rest:,} more" if rest else ""}</p>\n'
+    yield '<div class="evidence">'
     if evidence.panels:
         drawn = curves(evidence, f"{evidence.title}: {finding.message}")
-        yield f'<figure><div class="scroll">{drawn}</div><figcaption>'
+        yield f'<figure class="curves"><div class="scroll">{drawn}</div><figcaption>'
         shaded = "; shaded: the steps concerned" if evidence.shaded else ""
         yield f"{text(evidence.title, 120)}{shaded}{'; ' if evidence.note else ''}{text(evidence.note, 200)}"
         yield "</figcaption></figure>\n"
     elif evidence.note:
         yield f'<p class="quiet">{text(evidence.note, 300)}</p>\n'
-    if evidence.pictures:
-        yield '<div class="pictures">'
-        for picture in evidence.pictures:
-            caption = text(picture.caption, 260)
-            if not picture.jpeg:
-                yield f'<p class="none quiet">{caption}</p>'
-                continue
-            data = base64.b64encode(picture.jpeg).decode()
-            yield (
-                f'<figure><img src="data:image/jpeg;base64,{data}" alt="{caption}" width="{picture.width}" '
-                f'height="{picture.height}"><figcaption>{caption}</figcaption></figure>'
-            )
-        yield "</div>\n"
-    yield "</article>\n"
+    yield "".join(_picture(p) for p in evidence.pictures)
+    yield "</div></article>\n"
+
+
+def _picture(picture: Picture) -> str:
+    caption = text(picture.caption, 260)
+    if not picture.jpeg:
+        return f'<p class="none quiet">{caption}</p>'
+    data = base64.b64encode(picture.jpeg).decode()
+    return (
+        f'<figure class="frame"><img src="data:image/jpeg;base64,{data}" alt="{caption}" width="{picture.width}" '
+        f'height="{picture.height}"><figcaption>{caption}</figcaption></figure>\n'
+    )
 
 
 def _dataset(facts: PageFacts) -> Iterator[str]:

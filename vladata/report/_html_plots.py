@@ -48,16 +48,9 @@ def curves(evidence: Evidence, about: str) -> str:
         f'<svg class="plot" role="img" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
         f"<title>{text(about, 300)}</title>"
     ]
-    if evidence.shaded is not None:
-        start, stop = (scale.at(v) for v in evidence.shaded)
-        x, wide = max(LEFT, start - 1), max(2.0, min(stop, WIDTH - RIGHT) - start + 2)
-        if LEFT - 2 <= start <= WIDTH - RIGHT:
-            wide = min(wide, WIDTH - RIGHT - x)
-            parts.append(
-                f'<rect class="shade" x="{x:.1f}" y="{HEAD}" width="{wide:.1f}" height="{height - FOOT - HEAD}"/>'
-            )
+    shade = _shade(evidence, scale)
     for k, panel in enumerate(evidence.panels):
-        parts.append(_panel(panel, scale, k * (HEAD + body) + HEAD, body))
+        parts.append(_panel(panel, scale, (k * (HEAD + body) + HEAD, body), shade))
     parts.append(_ticks(scale, height - FOOT, evidence.x_label))
     return "".join(parts) + "</svg>"
 
@@ -81,7 +74,7 @@ class _Axis:
         """Round numbers between the ends."""
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough)) if rough > 0 else 1.0
-        step = next((power * f for f in (1, 2, 5) if power * f >= rough), power * 10)
+        step = next((power * f for f in (1, 2, 2.5, 5) if power * f >= rough), power * 10)
         first = math.ceil(self.low / step)
         return [k * step for k in range(first, first + most + 2) if k * step <= self.high + step * 1e-9]
 
@@ -95,7 +88,18 @@ def _ticks(scale: _Axis, top: int, label: str) -> str:
     return f'{marks}<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{top + 29}" text-anchor="middle">{text(label)}</text>'
 
 
-def _panel(panel: Panel, scale: _Axis, top: int, body: int) -> str:
+def _shade(evidence: Evidence, scale: _Axis) -> tuple[float, float] | None:
+    """Left end and width of what is shaded; at least wide enough to be seen."""
+    if evidence.shaded is None:
+        return None
+    start, stop = (min(max(scale.at(v), LEFT), WIDTH - RIGHT) for v in evidence.shaded)
+    x = max(start - 1, LEFT)
+    return x, max(min(stop + 1, WIDTH - RIGHT) - x, 2.0)
+
+
+def _panel(panel: Panel, scale: _Axis, rows: tuple[int, int], shade: tuple[float, float] | None) -> str:
+    """One curve in its frame; `rows` are top and height."""
+    top, body = rows
     y = np.clip(panel.y, -LARGEST, LARGEST)
     is_number = np.isfinite(panel.y)
     low, high, drawn = _range(y[is_number], [v for v, _ in panel.levels])
@@ -105,10 +109,12 @@ def _panel(panel: Panel, scale: _Axis, top: int, body: int) -> str:
         f'<rect class="frame" x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{body}"/>'
         f'<text class="name" x="{LEFT}" y="{top - 5}">{text(panel.label + unit, 80)}</text>'
     ]
+    if shade is not None:
+        parts.append(f'<rect class="shade" x="{shade[0]:.1f}" y="{top}" width="{shade[1]:.1f}" height="{body}"/>')
     parts += [
         f'<path class="grid" d="M{LEFT} {axis.at(value):.1f}h{WIDTH - LEFT - RIGHT}"/>'
         f'<text x="{LEFT - 5}" y="{axis.at(value) + 4:.1f}" text-anchor="end">{number(value)}</text>'
-        for value in axis.ticks(3 if body < ALONE else 4)
+        for value in axis.ticks(4)
     ]
     parts.append(_levels(panel, axis, drawn, top))
     x = scale.many(panel.x)
@@ -145,7 +151,9 @@ def _levels(panel: Panel, axis: _Axis, drawn: Sequence[float], top: int) -> str:
         if v in drawn
     ]
     if panel.levels and np.isfinite(panel.y).all():
-        words = ", ".join(f"{name} {number(v)}" for v, name in panel.levels)
+        unit = f" {panel.unit}" if panel.unit else ""
+        values = " to ".join(number(v) for v, _ in panel.levels)
+        words = f"{panel.levels[0][1]} {values}{unit}"
         parts.append(
             f'<text class="said" x="{WIDTH - RIGHT}" y="{top - 5}" text-anchor="end">{text(words, 100)}</text>'
         )

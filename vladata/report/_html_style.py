@@ -56,9 +56,10 @@ article:target, tr:target td, li:target { outline: 2px solid var(--link); outlin
 article p { overflow-wrap: anywhere; } article .head { margin: 0; font-size: .9rem; color: var(--quiet); }
 article .said { margin: .15rem 0 .5rem; }
 figure { margin: .6rem 0 0; } figcaption { font-size: .85rem; color: var(--quiet); overflow-wrap: anywhere; }
-.pictures { display: flex; flex-wrap: wrap; gap: .7rem; }
-.pictures figure { max-width: 100%; }
-.pictures img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
+.evidence { display: flex; flex-wrap: wrap; gap: .4rem 1.1rem; align-items: flex-start; }
+.evidence .curves { flex: 1 1 34rem; min-width: 0; max-width: 46rem; }
+.evidence .frame { flex: 0 1 auto; max-width: 17.75rem; min-width: 6rem; }
+.evidence img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 .none { padding: .4rem .6rem; border: 1px dashed var(--rule); max-width: 22rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }
 details li { overflow-wrap: anywhere; margin: .2rem 0; }
@@ -69,15 +70,21 @@ svg .frame { fill: var(--back); stroke: var(--rule); } svg .grid { stroke: var(-
 svg .line { fill: none; stroke: var(--line); stroke-width: 1.4; stroke-linejoin: round; }
 svg .dots { fill: none; stroke: var(--line); stroke-width: 3.6; stroke-linecap: round; }
 svg .limit { fill: none; stroke: var(--limit); stroke-width: 1.2; stroke-dasharray: 6 4; }
-svg .lost { fill: none; stroke: var(--limit); stroke-width: 1.5; opacity: .7; }
+svg .lost { fill: none; stroke: var(--limit); stroke-width: 1.6; opacity: .45; }
 svg .shade { fill: var(--shade); opacity: .28; } svg .bar { fill: var(--line); }
 svg .error { fill: var(--error); } svg .warning { fill: var(--warning); }
 .charts { display: flex; flex-wrap: wrap; gap: 1.2rem 2rem; } .charts > div { flex: 1 1 22rem; min-width: 0; }
 input { font: inherit; padding: .3rem .6rem; width: min(100%, 24rem); margin-bottom: .6rem; color: inherit;
   background: var(--card); border: 1px solid var(--rule); border-radius: 5px; }
 footer { margin-top: 3rem; font-size: .88rem; color: var(--quiet); }
+@media (max-width: 52rem) { .stack thead { display: none; } .stack tr { display: flex; flex-wrap: wrap;
+  gap: .1rem .8rem; padding: .55rem 0; border-bottom: 1px solid var(--rule); }
+  .stack tr[hidden] { display: none; } .stack td { padding: 0; border: 0; white-space: normal; }
+  .stack td:empty { display: none; }
+  .stack td[data-unit]::after { content: "\\00a0" attr(data-unit); color: var(--quiet); }
+  .stack td.wide, .stack td.place { min-width: 0; flex: 1 1 100%; } .stack td.place { flex: 1 1 60%; } }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
-  td.wide { min-width: 12rem; } body { padding: .9rem .7rem 3rem; } article { padding: .6rem .65rem; } }
+  body { padding: .9rem .7rem 3rem; } article { padding: .6rem .65rem; } }
 @media print { :root { --back: #fff; --text: #000; --card: #fff; --quiet: #444; --rule: #bbb; --grid: #e3e7eb;
     --line: #0072b2; --limit: #b84a00; }
   body { max-width: none; font-size: 10pt; padding: 0; } a { color: inherit; text-decoration: none; }

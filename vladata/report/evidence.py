@@ -4,6 +4,7 @@ Runs in worker processes: frames of strangers are decoded there, and what comes 
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +14,17 @@ from numpy.typing import NDArray
 
 from .. import images
 from ..checks._look import part, seconds
-from ..embodiment import Dimension
 from ..episode import Episode
 from ..finding import Finding
 from ..gate import inside
-from ..recording import AnyStream, FrameStream, Stream
+from ..recording import FrameStream
 from ..store.catalog import Entry
 from ..store.edits import Edit, apply_edits
 from ..store.reader import read_episode
 from ..text import clip, printable
-from ..units import Clock, Unit
+from ..units import Clock
 from ..workers import beat
+from ._tracks import FloatArray, Levels, Track, intervals_of, steps_of, values_of
 
 __all__ = ["MAX_POINTS", "Evidence", "EvidenceUnit", "Panel", "Picture", "gather", "look_at"]
 
@@ -38,10 +39,6 @@ QUALITY = 74
 MARGIN_S = 1.5
 """At least so much is shown before and after the place of a finding."""
 MARGIN_SAMPLES = 15
-
-FloatArray = NDArray[np.float64]
-Int64Array = NDArray[np.int64]
-Levels = tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +62,7 @@ class Panel:
     y: FloatArray
     """[n]; not finite where the recording is not."""
     levels: Levels = ()
-    """Values to mark, and what they are: limits."""
+    """Values to mark, and what they are together: `limits`."""
     is_dotted: bool = False
     """True where samples are not joined."""
 
@@ -120,158 +117,27 @@ def look_at(episode: Episode, finding: Finding) -> Evidence:
     if parts[0] == "streams" and len(parts) > 1 and parts[1] in episode.streams:
         stream = episode.streams[parts[1]]
         if parts[-1] in {"time_ns", "receive_time_ns"}:
-            return _with_pictures(_plot(finding, _intervals(episode, stream)), episode, finding)
+            return _with_pictures(_plot(finding, intervals_of(episode, stream)), episode, finding)
         if isinstance(stream, FrameStream):
             return Evidence(
                 title=stream.name, pictures=tuple(_pictures(episode, stream, _frames(episode, stream, finding)))
             )
-        return _with_pictures(_plot(finding, _values(episode, stream)), episode, finding)
+        return _with_pictures(_plot(finding, values_of(episode, stream)), episode, finding)
     if parts[0] == "steps" and len(parts) > 1:
-        track = _of_steps(episode, parts[1:])
+        track = steps_of(episode, parts[1:])
         if track is not None:
             return _with_pictures(_plot(finding, track), episode, finding)
     return Evidence()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Track:
-    """Curves over one axis."""
-
-    title: str
-    x: FloatArray
-    """[n]."""
-    y: FloatArray
-    """[n, D]."""
-    labels: Sequence[str]
-    units: Sequence[str]
-    levels: Sequence[Levels]
-    steps_x: FloatArray
-    """Where each step lies, [T]."""
-    is_nominal: bool
-    noun: str = "sample"
-    """What x counts on a nominal clock."""
-    is_dotted: bool = False
-
-
-def _values(episode: Episode, stream: Stream) -> _Track:
-    values = np.asarray(stream.values)
-    if values.ndim != 2 or values.dtype.kind not in "fiub" or len(values) != len(stream.time_ns):
-        raise ValueError(f"{stream.name} holds {values.dtype} {list(values.shape)} for {len(stream.time_ns)} stamps")
-    cut = part(episode, stream)
-    names, units, levels = _dimensions(episode, stream.name, values.shape[1])
-    x, steps_x = _axes(episode, stream, cut)
-    return _Track(
-        title=stream.name,
-        x=x,
-        y=values[cut].astype(np.float64),
-        labels=names,
-        units=units,
-        levels=levels,
-        steps_x=steps_x,
-        is_nominal=stream.clock is Clock.NOMINAL,
-    )
-
-
-def _dimensions(episode: Episode, name: str, count: int) -> tuple[Sequence[str], Sequence[str], Sequence[Levels]]:
-    """Names, units and limits as the schema has them; numbers where it does not fit."""
-    known: Sequence[Dimension] = next((s.dimensions for s in episode.embodiment.signals if s.name == name), ())
-    if len(known) != count:
-        return [str(i) for i in range(count)], [""] * count, [()] * count
-    units = ["" if d.unit is Unit.ONE else str(d.unit) for d in known]
-    limits = [((d.limits[0], "lower limit"), (d.limits[1], "upper limit")) if d.limits else () for d in known]
-    return [d.name for d in known], units, limits
-
-
-def _axes(episode: Episode, stream: AnyStream, cut: slice) -> tuple[FloatArray, FloatArray]:
-    """Place of a stream's samples and of the steps: seconds from the first step, or samples on a nominal clock."""
-    time, steps = stream.time_ns[cut], episode.steps.time_ns
-    if stream.clock is Clock.NOMINAL:
-        counted = np.arange(cut.start, cut.start + len(time), dtype=np.float64)
-        order = np.argsort(time, kind="stable")
-        steps_x = np.interp(steps, time[order], counted[order]) if len(time) else np.zeros(len(steps))
-        return counted, steps_x
-    steps_x = (steps - steps[0]) / 1e9 if len(steps) else np.zeros(0)
-    if len(time) == 0:
-        return np.zeros(0), steps_x
-    # What synchronization did to the stamps is a straight line: two of them say it for all.
-    low, high = int(time.min()), int(time.max())
-    first, last = seconds(episode, stream, low), seconds(episode, stream, high)
-    return first + (last - first) * ((time - low) / max(high - low, 1)), steps_x
-
-
-def _intervals(episode: Episode, stream: AnyStream) -> _Track:
-    cut = part(episode, stream)
-    x, steps_x = _axes(episode, stream, cut)
-    rule = episode.embodiment.rule(stream.name)
-    rate = rule.rate_hz or next((c.rate_hz for c in episode.embodiment.cameras if c.name == stream.name), None)
-    noun = "frame" if isinstance(stream, FrameStream) else "sample"
-    return _spacing(stream.time_ns[cut], x, steps_x, rate, f"{stream.name}: time from each {noun} to the next")
-
-
-def _spacing(time_ns: Int64Array, x: FloatArray, steps_x: FloatArray, rate_hz: float | None, title: str) -> _Track:
-    y = np.diff(time_ns) / 1e6
-    median = float(np.median(y)) if len(y) else 0.0
-    levels: Levels = ((1e3 / rate_hz, f"schema, {rate_hz:g} Hz"),) if rate_hz else ((median, "median"),)
-    return _Track(
-        title=title,
-        x=x[:-1],
-        y=y[:, None],
-        labels=["interval"],
-        units=["ms"],
-        levels=[levels],
-        steps_x=steps_x,
-        is_nominal=False,
-        is_dotted=True,
-    )
-
-
-def _of_steps(episode: Episode, parts: Sequence[str]) -> _Track | None:
-    """Curves over the steps, by the path below `/steps`."""
-    steps, name = episode.steps, parts[-1]
-    is_nominal = all(s.clock is Clock.NOMINAL for s in episode.streams.values())
-    x = np.arange(len(steps), dtype=np.float64) if is_nominal else (steps.time_ns - steps.time_ns[:1].sum()) / 1e9
-    if parts[0] == "time_ns":
-        return _spacing(steps.time_ns, x, x, episode.embodiment.rate_hz, "time from each step to the next")
-    groups = {
-        "action": steps.action,
-        "proprioception": steps.proprioception,
-        "age_ns": steps.age_ns,
-        "valid": steps.valid,
-        "images": steps.images,
-    }
-    group = groups.get(parts[0], {})
-    if len(parts) < 2 or name not in group:
-        return None
-    y = np.asarray(group[name], dtype=np.float64)
-    if y.ndim == 2:
-        labels, units, levels = _dimensions(episode, name, y.shape[1])
-    elif parts[0] == "age_ns":
-        most = episode.embodiment.rule(name).max_age_ms
-        labels, units, levels = ["age"], ["ms"], [((most, "largest age of the schema"),) if most else ()]
-        y = y / 1e6
-    else:
-        labels, units, levels = ["is valid" if parts[0] == "valid" else "frame"], [""], [()]
-    return _Track(
-        title=f"{name} at the steps",
-        x=x,
-        y=y if y.ndim == 2 else y[:, None],
-        labels=labels,
-        units=units,
-        levels=levels,
-        steps_x=x,
-        is_nominal=is_nominal,
-        noun="step",
-    )
-
-
-def _plot(finding: Finding, track: _Track) -> Evidence:
+def _plot(finding: Finding, track: Track) -> Evidence:
     if len(track.x) == 0 or len(track.x) != len(track.y):
         return Evidence(note="nothing to show: there are no samples")
     shaded = _shaded(finding, track.steps_x)
     low, high = _window(track.x, shaded)
     inside_it = (track.x >= low) & (track.x <= high)
-    wanted = [i for i, label in enumerate(track.labels) if label in finding.dimensions] or range(len(track.labels))
-    shown = list(wanted)[:MAX_PANELS]
+    wanted = _wanted(finding, track.labels)
+    shown = wanted[:MAX_PANELS]
     panels = []
     for i in shown:
         x, y = _envelope(track.x[inside_it], track.y[inside_it, i])
@@ -285,7 +151,7 @@ def _plot(finding: Finding, track: _Track) -> Evidence:
                 is_dotted=track.is_dotted,
             )
         )
-    left_out = len(list(wanted)) - len(shown)
+    left_out = len(wanted) - len(shown)
     return Evidence(
         title=track.title,
         x_label=track.noun if track.is_nominal else "seconds from the first step",
@@ -294,6 +160,14 @@ def _plot(finding: Finding, track: _Track) -> Evidence:
         panels=tuple(panels),
         note=f"{left_out} more dimensions are not shown" if left_out else "",
     )
+
+
+def _wanted(finding: Finding, labels: Sequence[str]) -> list[int]:
+    """Dimensions that the finding names, else those that its message does, else all."""
+    named = set(finding.dimensions) or set(re.findall(r"[\w-]+", finding.message))
+    # A name of one letter may be a word of the message.
+    found = [i for i, name in enumerate(labels) if name in named and (finding.dimensions or len(name) > 1)]
+    return found or list(range(len(labels)))
 
 
 def _shaded(finding: Finding, steps_x: FloatArray) -> tuple[float, float] | None:
@@ -343,10 +217,11 @@ def _frames(episode: Episode, stream: FrameStream, finding: Finding) -> list[int
         return list(dict.fromkeys(finding.frames))[:MAX_PICTURES]
     shown = episode.steps.images.get(stream.name)
     if finding.steps is not None and shown is not None:
-        at = shown[finding.steps[0] : finding.steps[1]]
-        found = list(dict.fromkeys(int(i) for i in at if i >= 0))
-        if found:
-            return _spread(found)
+        # Up to the frame of the step after: what is wrong may lie between two steps.
+        at = shown[finding.steps[0] : finding.steps[1] + 1]
+        at = at[(at >= 0) & (at < stream.num_frames)]
+        if len(at):
+            return _spread(range(int(at.min()), int(at.max()) + 1))
     cut = part(episode, stream)
     return _spread(range(cut.start, cut.stop))
 

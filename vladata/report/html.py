@@ -105,14 +105,15 @@ def _most(found: Sequence[Finding]) -> int:
 
 
 def _apart(found: Sequence[Finding]) -> list[Finding]:
-    """The worst of each episode first, then the others."""
-    seen: set[str] = set()
-    first: list[Finding] = []
-    others: list[Finding] = []
+    """The worst of each episode, then the second of each: a bad episode must not hide the others."""
+    counts: dict[str, int] = {}
+    ranks: tuple[list[Finding], list[Finding]] = ([], [])
     for finding in found:
-        (others if finding.episode_id in seen else first).append(finding)
-        seen.add(finding.episode_id)
-    return first + others
+        rank = counts.get(finding.episode_id, 0)
+        counts[finding.episode_id] = rank + 1
+        if rank < len(ranks):
+            ranks[rank].append(finding)
+    return ranks[0] + ranks[1]
 
 
 def _gather(dataset: Dataset, findings: Sequence[Finding], num_workers: int, progress: Progress) -> dict[int, Evidence]:
