@@ -1,8 +1,9 @@
 """The page of a report, part by part. Whatever comes out of files goes through `text`."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Shown:
     """None: it is a line without a picture."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PageFacts:
     """All that the page is made of."""
 
@@ -64,6 +65,20 @@ class PageFacts:
         index = self.numbers.get(episode_id)
         return self.entries[index].place if index is not None and self.entries[index].place else episode_id
 
+    @cached_property
+    def rows(self) -> list[tuple[str, EpisodeSummary]]:
+        """Episodes with errors or warnings, also where a finding only names them; the worst first."""
+        last, serious = len(self.numbers), sum(c.bit for c in self.summary.checks if c.severity > Severity.INFO)
+        return sorted(
+            (e for e in self.summary.episodes.items() if e[1].checks & serious),
+            key=lambda e: (-e[1].errors, -e[1].warnings, self.numbers.get(e[0], last), e[0]),
+        )
+
+    @cached_property
+    def listed(self) -> frozenset[str]:
+        """Episodes that have a row in the table."""
+        return frozenset(episode_id for episode_id, _ in self.rows[:MAX_ROWS])
+
 
 def page(facts: PageFacts) -> Iterator[str]:
     """The whole document, in parts."""
@@ -79,10 +94,10 @@ def page(facts: PageFacts) -> Iterator[str]:
     checks = facts.summary.checks
     if checks:
         yield from _check_table(facts, checks)
-        yield from _episode_table(facts, checks)
         yield '<h2 id="findings">Findings</h2>\n'
         for check in checks:
             yield from _check_section(facts, check)
+        yield from _episode_table(facts, checks)
     yield from _dataset(facts)
     yield f"<footer><p>Written by vladata {__version__}. What each check means: docs/checks of vladata.</p></footer>\n"
     yield f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
@@ -95,12 +110,17 @@ def _head(facts: PageFacts) -> Iterator[str]:
     odd = sum(e.warnings > 0 and not e.errors for e in spoken)
     total = len(report.episodes)
     yield f'<header><h1>Validation of <bdi>{text(facts.name, 200)}</bdi></h1>\n<p class="verdict">'
-    if not bad and not odd:
-        verdict = "No errors and no warnings"
-    else:
-        verdict = f"{bad:,} of {total:,} episodes have errors, {odd:,} more have warnings"
+    parts = [f"{bad:,} of {counted(total, 'episode')} {'has' if bad == 1 else 'have'} errors"] if bad else []
+    if odd:
+        of = "more" if bad else f"of {counted(total, 'episode')}"
+        parts.append(f"{odd:,} {of} {'has' if odd == 1 else 'have'} warnings{'' if bad else ' and none has errors'}")
+    verdict = ", ".join(parts) or f"No errors and no warnings in {counted(total, 'episode')}"
     about = sum(f.finding.episode_id == "" for found in facts.shown.values() for f in found)
-    yield f"{verdict}{'; some findings are about the dataset as a whole' if about else ''}.</p></header>\n"
+    yield f"{verdict}{'; some findings are about the dataset as a whole' if about else ''}.</p>\n"
+    there = [("checks", "Checks"), ("findings", "Findings")] if summary.checks else []
+    there += [("episodes", "Episodes")] if facts.rows else []
+    links = [f'<a href="#{anchor}">{word}</a>' for anchor, word in [*there, ("dataset", "The dataset")]]
+    yield f"<nav>{' · '.join(links)}</nav></header>\n"
     tiles = [(str(s), report.count(s)) for s in sorted(Severity, reverse=True)]
     nouns = {"error": "errors", "warning": "warnings", "info": "notes"}
     yield '<ul class="tiles">'
@@ -143,6 +163,10 @@ def _facts(facts: PageFacts) -> Iterator[str]:
     yield f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in rows)}</dl>\n"
 
 
+def _s(number: int) -> str:
+    return "" if number == 1 else "s"
+
+
 def _badge(severity: Severity) -> str:
     return f'<span class="badge {severity}">{severity}</span>'
 
@@ -154,55 +178,53 @@ def _section(check: CheckSummary) -> str:
 
 def _check_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator[str]:
     total = max(len(facts.report.episodes), 1)
-    yield (
-        '<h2 id="checks">Checks that found something</h2>\n<div class="scroll"><table class="stack"><thead><tr><th scope="col">check'
-        '</th><th scope="col">severity</th><th scope="col" class="n">findings</th><th scope="col" class="n">episodes'
-        '</th><th scope="col" class="n">share</th><th scope="col">worst case</th></tr></thead><tbody>\n'
-    )
+    columns = ("check", ""), ("severity", ""), ("findings", "n"), ("episodes", "n"), ("share", "n"), ("worst case", "")
+    yield '<h2 id="checks">Checks that found something</h2>\n<div class="scroll"><table class="stack">'
+    yield _table_head(columns)
     for check in checks:
         share = 100 * check.num_episodes / total
         yield (
             f'<tr><td class="name"><a href="#{_section(check)}">{text(check.name, 80)}</a></td>'
-            f'<td>{_badge(check.severity)}</td><td class="n" data-unit="findings">{check.num_findings:,}</td>'
-            f'<td class="n" data-unit="episodes">{check.num_episodes:,}</td><td class="n">{share:.3g} %</td>'
+            f"<td>{_badge(check.severity)}</td>"
+            f'<td class="n" data-unit="finding{_s(check.num_findings)}">{check.num_findings:,}</td>'
+            f'<td class="n" data-unit="episode{_s(check.num_episodes)}">{check.num_episodes:,}</td>'
+            f'<td class="n">{share:.3g} %</td>'
             f'<td class="wide"><bdi>{text(check.worst.message, 300)}</bdi></td></tr>\n'
         )
     yield "</tbody></table></div>\n"
 
 
-def _worst_first(facts: PageFacts) -> list[tuple[str, EpisodeSummary]]:
-    last = len(facts.numbers)
-    return sorted(
-        facts.summary.episodes.items(),
-        key=lambda e: (-e[1].errors, -e[1].warnings, facts.numbers.get(e[0], last), e[0]),
+def _table_head(columns: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(
+        f'<th scope="col" class="n">{word}</th>' if kind else f'<th scope="col">{word}</th>' for word, kind in columns
     )
+    return f"<thead><tr>{cells}</tr></thead><tbody>\n"
 
 
 def _episode_table(facts: PageFacts, checks: Sequence[CheckSummary]) -> Iterator[str]:
-    rows = _worst_first(facts)
+    rows = facts.rows
     if not rows:
         return
     anchors: dict[tuple[str, str], str] = {}
     for name, found in facts.shown.items():
         for item in found:
             anchors.setdefault((name, item.finding.episode_id), item.anchor)
-    columns = ("#", "n"), ("episode", ""), ("errors", "n"), ("warnings", "n"), ("steps", "n"), ("seconds", "n")
-    words = [*columns, ("instruction", ""), ("outcome", ""), ("found by", "")]
-    yield '<h2 id="episodes">Episodes</h2>\n<div class="scroll"><table class="stack" id="episodes-table"><thead><tr>'
-    yield "".join(f'<th scope="col"{f" class={c!r}" if c else ""}>{w}</th>'.replace("'", '"') for w, c in words)
-    yield "</tr></thead><tbody>\n"
+    columns = [("#", "n"), ("episode", ""), ("errors", "n"), ("warnings", "n"), ("steps", "n"), ("seconds", "n")]
+    columns += [("instruction", ""), ("outcome", ""), ("found by", "")]
+    yield '<h2 id="episodes">Episodes with errors or warnings</h2>\n<div class="scroll">'
+    yield f'<table class="stack" id="episodes-table">{_table_head(columns)}'
     for episode_id, found_in in rows[:MAX_ROWS]:
         links = []
         for check in checks:
-            if found_in.checks & check.bit:
+            if found_in.checks & check.bit and check.severity > Severity.INFO:
                 target = anchors.get((check.name, episode_id), _section(check))
                 links.append(f'<a href="#{target}">{text(check.name, 80)}</a>')
         yield _episode_row(facts, episode_id, found_in, ", ".join(links))
     yield "</tbody></table></div>\n"
     rest = len(rows) - MAX_ROWS
-    clean = len(facts.report.episodes) - len(rows)
-    more = [f"{rest:,} more episodes with findings are not in this table"] if rest > 0 else []
-    more += [f"{counted(clean, 'episode')} without any finding"] if clean > 0 else []
+    more = [f"{rest:,} more are not in this table; the JSON report has all"] if rest > 0 else []
+    others = len(facts.report.episodes) - len(rows)
+    more += [f"{counted(others, 'episode')} without errors and warnings"] if others > 0 else []
     yield f'<p class="quiet">{"; ".join(more)}.</p>\n' if more else ""
 
 
@@ -222,7 +244,8 @@ def _episode_row(facts: PageFacts, episode_id: str, found: EpisodeSummary, links
         f'<tr id="e{index}"><td class="n">{index}</td><td class="place"><bdi>{text(entry.place, 120)}</bdi> '
         f'<code class="quiet">{text(episode_id[:8])}</code></td>{counts}'
         f'<td class="n" data-unit="steps" data-value="{entry.num_steps}">{entry.num_steps:,}</td>'
-        f'<td class="n" data-unit="s">{entry.duration_s:.1f}</td><td class="wide"><bdi>{text(entry.instruction, 160)}</bdi></td>'
+        f'<td class="n" data-unit="s">{entry.duration_s:.1f}</td>'
+        f'<td class="wide"><bdi>{text(entry.instruction, 160)}</bdi></td>'
         f'<td>{text(entry.outcome, 20)}</td><td class="wide">{links}</td></tr>\n'
     )
 
@@ -257,10 +280,13 @@ def _check_section(facts: PageFacts, check: CheckSummary) -> Iterator[str]:
 def _whose(facts: PageFacts, finding: Finding) -> str:
     if not finding.episode_id:
         return "the dataset"
-    index = facts.numbers.get(finding.episode_id)
-    place = f"<bdi>{text(facts.place_of(finding.episode_id), 120)}</bdi>"
-    is_row = index is not None
-    return f'<a href="#e{index}">{place}</a>' if is_row else place
+    return _linked(facts, finding.episode_id)
+
+
+def _linked(facts: PageFacts, episode_id: str) -> str:
+    """The place of an episode, with a link to its row where there is one."""
+    place, index = f"<bdi>{text(facts.place_of(episode_id), 120)}</bdi>", facts.numbers.get(episode_id)
+    return f'<a href="#e{index}">{place}</a>' if index is not None and episode_id in facts.listed else place
 
 
 def _card(facts: PageFacts, item: Shown, evidence: Evidence) -> Iterator[str]:
@@ -276,7 +302,7 @@ def _card(facts: PageFacts, item: Shown, evidence: Evidence) -> Iterator[str]:
     if finding.traceback:
         yield '<p class="quiet">The check crashed; the JSON report has its traceback.</p>\n'
     if finding.others:
-        names = [f"<bdi>{text(facts.place_of(i), 80)}</bdi>" for i in finding.others[:MAX_OTHERS]]
+        names = [_linked(facts, i) for i in finding.others[:MAX_OTHERS]]
         rest = len(finding.others) - len(names)
         yield f'<p class="quiet">with {", ".join(names)}{f" and {rest:,} more" if rest else ""}</p>\n'
     yield '<div class="evidence">'
@@ -315,7 +341,8 @@ def _dataset(facts: PageFacts) -> Iterator[str]:
             if index is not None:
                 errors[index], warnings[index] = found.errors > 0, found.warnings > 0 and not found.errors
         if errors.any() or warnings.any():
-            yield f'<p>Where errors and warnings lie</p><div class="scroll">{strip(errors, warnings)}</div>\n'
+            words = f"{_badge(Severity.ERROR)}, and with {_badge(Severity.WARNING)} only, along the dataset"
+            yield f'<p>Share of episodes with {words}</p><div class="scroll">{strip(errors, warnings)}</div>\n'
     seconds = np.array([e.duration_s for e in entries])
     steps = np.array([e.num_steps for e in entries], dtype=np.float64)
     yield '<div class="charts"><div><p>Duration: '

@@ -26,7 +26,7 @@ a { color: var(--link); text-underline-offset: 2px; }
 code, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
   font-size: .88em; overflow-wrap: anywhere; }
 .quiet { color: var(--quiet); }
-.verdict { font-size: 1.05rem; margin-bottom: 1rem; }
+.verdict { font-size: 1.05rem; margin: .2rem 0 .3rem; }
 .tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; padding: 0; list-style: none; }
 .tiles li { flex: 1 1 7.5rem; padding: .55rem .8rem; background: var(--card); border: 1px solid var(--rule);
   border-left-width: 5px; border-radius: 6px; }
@@ -42,7 +42,7 @@ th { font-weight: 600; color: var(--quiet); white-space: nowrap; }
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid var(--link); }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.wide { min-width: 14rem; overflow-wrap: anywhere; } td.name { white-space: nowrap; }
-td.place { min-width: 8rem; overflow-wrap: anywhere; }
+td.place { min-width: 14rem; overflow-wrap: anywhere; }
 .badge { display: inline-block; min-width: 4.6em; padding: 0 .5em; border-radius: 4px; font-size: .82em;
   font-weight: 600; text-align: center; }
 .badge.error { background: var(--error); color: var(--on-error); }
@@ -63,7 +63,8 @@ figure { margin: .6rem 0 0; } figcaption { font-size: .85rem; color: var(--quiet
 .none { padding: .4rem .6rem; border: 1px dashed var(--rule); max-width: 22rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }
 details li { overflow-wrap: anywhere; margin: .2rem 0; }
-svg { display: block; max-width: 100%; height: auto; } svg.plot { min-width: 34rem; } svg.row { min-width: 120px; }
+svg { display: block; max-width: 100%; height: auto; } svg.plot { min-width: 34rem; }
+svg.row { min-width: 120px; margin-top: .45em; }
 svg text { fill: var(--quiet); font: 11px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; }
 svg .name { fill: var(--text); font-size: 12px; font-weight: 600; }
 svg .frame { fill: var(--back); stroke: var(--rule); } svg .grid { stroke: var(--grid); fill: none; }

@@ -1,4 +1,4 @@
-"""Curves that a finding may speak of: values, intervals between stamps, what lies at the steps; with units and limits."""
+"""Curves that a finding may speak of: values, intervals of stamps, what lies at the steps; with units and limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

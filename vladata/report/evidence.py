@@ -26,7 +26,7 @@ from ..units import Clock
 from ..workers import beat
 from ._tracks import FloatArray, Levels, Track, intervals_of, steps_of, values_of
 
-__all__ = ["MAX_POINTS", "Evidence", "EvidenceUnit", "Panel", "Picture", "gather", "look_at"]
+__all__ = ["MAX_PICTURES", "MAX_POINTS", "Evidence", "EvidenceUnit", "Panel", "Picture", "gather", "look_at"]
 
 MAX_POINTS = 600
 """Of a curve; of more samples the smallest and largest of each of 300 groups are drawn."""

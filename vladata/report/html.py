@@ -8,6 +8,7 @@ import contextlib
 import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import workers
@@ -17,7 +18,7 @@ from ..store.writer import replace_file
 from ..text import clip, printable
 from ._html_page import PageFacts, Shown, page
 from ._summary import Summary
-from .evidence import Evidence, EvidenceUnit, gather
+from .evidence import MAX_PICTURES, Evidence, EvidenceUnit, gather
 
 __all__ = ["write_html"]
 
@@ -77,7 +78,7 @@ def write_html(
     told = {check.name: worst[check.name].findings() for check in summary.checks}
     numbers = {e.episode_id: k for k, e in enumerate(dataset.entries)}
     chosen = _choose(told)
-    seen = _gather(dataset, [f for f in chosen if f.episode_id in numbers], num_workers, progress)
+    seen = _gather(dataset, chosen, num_workers, progress)
     facts = PageFacts(
         report=report,
         summary=summary,
@@ -116,33 +117,68 @@ def _apart(found: Sequence[Finding]) -> list[Finding]:
     return ranks[0] + ranks[1]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """Evidence for a finding, out of one episode."""
+
+    finding: Finding
+    asked: Finding
+    """What the episode is asked for."""
+    other: str = ""
+    """Id of another episode that the finding is compared with."""
+
+
+def _requests(findings: Sequence[Finding]) -> Iterator[tuple[str, _Wanted]]:
+    """By episode_id: the finding's own, and for cameras also what others look like."""
+    for finding in findings:
+        if finding.episode_id:
+            yield finding.episode_id, _Wanted(finding, finding)
+        if finding.location.endswith("/frames"):
+            most = 1 if finding.episode_id else MAX_PICTURES
+            for other in finding.others[:most]:
+                yield other, _Wanted(finding, replace(finding, steps=None, frames=()), other)
+
+
 def _gather(dataset: Dataset, findings: Sequence[Finding], num_workers: int, progress: Progress) -> dict[int, Evidence]:
     """Evidence by the identity of the finding: one unit for each episode."""
-    by_episode: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by_episode.setdefault(finding.episode_id, []).append(finding)
-    entries = {e.episode_id: e for e in dataset.entries if e.episode_id in by_episode}
+    wanted: dict[str, list[_Wanted]] = {e.episode_id: [] for e in dataset.entries}
+    for episode_id, request in _requests(findings):
+        wanted.get(episode_id, []).append(request)
     units = [
         EvidenceUnit(
             folder=dataset.path,
             entry=entry,
             edits=dataset.edits.of(entry.recording_id),
-            findings=tuple(by_episode[entry.episode_id]),
+            findings=tuple(w.asked for w in wanted[entry.episode_id]),
         )
-        for entry in entries.values()
+        for entry in dataset.entries
+        if wanted[entry.episode_id]
     ]
-    seen: dict[int, Evidence] = {}
+    found: dict[int, list[Evidence]] = {}
     with contextlib.closing(workers.run(gather, units, workers=num_workers)) as outcomes:
         for done, outcome in enumerate(outcomes, start=1):
             unit = units[outcome.index]
             if isinstance(outcome, workers.Failed):
                 reason = clip(printable(outcome.reason), 200)
-                found = [Evidence(note=f"nothing to show: {reason}")] * len(unit.findings)
+                found[outcome.index] = [Evidence(note=f"nothing to show: {reason}")] * len(unit.findings)
             else:
-                found = outcome.result
-            seen |= {id(f): e for f, e in zip(by_episode[unit.entry.episode_id], found, strict=True)}
+                found[outcome.index] = outcome.result
             progress(done, len(units), unit.entry.place)
+    seen: dict[int, Evidence] = {}
+    for index, unit in enumerate(units):
+        for request, evidence in zip(wanted[unit.entry.episode_id], found[index], strict=True):
+            own = seen.get(id(request.finding), Evidence())
+            seen[id(request.finding)] = _joined(own, evidence, request, unit.entry.place or unit.entry.episode_id)
     return seen
+
+
+def _joined(own: Evidence, evidence: Evidence, request: _Wanted, place: str) -> Evidence:
+    """One picture of each other episode, after those of the finding's own."""
+    if not request.other:
+        return replace(evidence, pictures=(*evidence.pictures, *own.pictures))
+    middle = evidence.pictures[len(evidence.pictures) // 2 :][:1]
+    told = tuple(replace(p, caption=f"for comparison, {place}: {p.caption}") for p in middle)
+    return replace(own, pictures=(*own.pictures, *told))
 
 
 def _shown(
