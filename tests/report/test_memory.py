@@ -8,10 +8,12 @@ import pytest
 
 from vladata.finding import Finding, Report, Severity
 from vladata.report.as_json import write_json
+from vladata.report.html import MAX_LINES, write_html
 from vladata.report.junit import write_junit
 from vladata.report.terminal import render
+from vladata.store.dataset import Dataset, write_index
 
-NUM_EPISODES, EACH = 500, 6
+NUM_EPISODES, EACH = 1000, 6
 IDS = [f"{i:032x}" for i in range(NUM_EPISODES)]
 
 
@@ -82,8 +84,15 @@ def test_json_keeps_none(report):
     assert report.findings.most < 4
 
 
+def test_the_page_keeps_the_worst_of_each_check(report, tmp_path):
+    write_index(tmp_path, [])
+    write_html(report, Dataset.open(tmp_path), tmp_path / "page.html", num_workers=0)
+    assert "topic.rule_7" in (tmp_path / "page.html").read_text()
+    assert report.findings.most < 20 * MAX_LINES + 30
+
+
 def test_junit_keeps_none(report):
     file = Counts()
     write_junit(report, {}, file, Severity.WARNING)
-    assert file.size > 300_000
+    assert file.size > 600_000
     assert report.findings.most < 30

@@ -10,8 +10,9 @@ import numpy as np
 from .. import __version__
 from ..finding import Finding, Report, Severity
 from ..store.catalog import Entry
-from ._html_plots import bar, curves, histogram, number, strip, text
+from ._html_plots import bar, histogram, number, strip, text
 from ._html_style import POLICY, SCRIPT, STYLE
+from ._shown import Evidence, Picture
 from ._summary import (
     CheckSummary,
     EpisodeSummary,
@@ -22,7 +23,6 @@ from ._summary import (
     steps_in_words,
     thresholds_in_words,
 )
-from .evidence import Evidence, Picture
 
 __all__ = ["PageFacts", "Shown", "page"]
 
@@ -68,9 +68,9 @@ class PageFacts:
     @cached_property
     def rows(self) -> list[tuple[str, EpisodeSummary]]:
         """Episodes with errors or warnings, also where a finding only names them; the worst first."""
-        last, serious = len(self.numbers), sum(c.bit for c in self.summary.checks if c.severity > Severity.INFO)
+        last = len(self.numbers)
         return sorted(
-            (e for e in self.summary.episodes.items() if e[1].checks & serious),
+            (e for e in self.summary.episodes.items() if e[1].errors or e[1].warnings or e[1].is_named),
             key=lambda e: (-e[1].errors, -e[1].warnings, self.numbers.get(e[0], last), e[0]),
         )
 
@@ -306,9 +306,8 @@ def _card(facts: PageFacts, item: Shown, evidence: Evidence) -> Iterator[str]:
         rest = len(finding.others) - len(names)
         yield f'<p class="quiet">with {", ".join(names)}{f" and {rest:,} more" if rest else ""}</p>\n'
     yield '<div class="evidence">'
-    if evidence.panels:
-        drawn = curves(evidence, f"{evidence.title}: {finding.message}")
-        yield f'<figure class="curves"><div class="scroll">{drawn}</div><figcaption>'
+    if evidence.drawing:
+        yield f'<figure class="curves"><div class="scroll">{evidence.drawing}</div><figcaption>'
         shaded = "; shaded: the steps concerned" if evidence.shaded else ""
         yield f"{text(evidence.title, 120)}{shaded}{'; ' if evidence.note else ''}{text(evidence.note, 200)}"
         yield "</figcaption></figure>\n"

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text import clip, printable
-from .evidence import Evidence, Panel
+from ._shown import Evidence, FloatArray, Panel
 
 __all__ = ["bar", "curves", "histogram", "number", "strip", "text"]
-
-FloatArray = NDArray[np.float64]
 
 WIDTH, LEFT, RIGHT = 720, 64, 10
 HEAD, BODY, ALONE, FOOT = 19, 66, 120, 34

@@ -43,6 +43,8 @@ class EpisodeSummary:
     errors: int = 0
     warnings: int = 0
     infos: int = 0
+    is_named: bool = False
+    """A finding about the dataset or about another episode names it, as a warning at least."""
     checks: int = 0
     """One bit for each check that speaks of the episode."""
 
@@ -87,6 +89,7 @@ class Summary:
             if not episode.checks & check.bit:
                 episode.checks |= check.bit
                 check.num_episodes += 1
+            episode.is_named |= episode_id != finding.episode_id and finding.severity > Severity.INFO
         if finding.episode_id:
             episode = self.episodes[finding.episode_id]
             episode.errors += finding.severity is Severity.ERROR

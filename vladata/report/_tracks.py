@@ -11,12 +11,11 @@ from ..embodiment import Dimension
 from ..episode import Episode
 from ..recording import AnyStream, FrameStream, Stream
 from ..units import Clock, Unit
+from ._shown import FloatArray, Levels
 
-__all__ = ["FloatArray", "Levels", "Track", "intervals_of", "steps_of", "values_of"]
+__all__ = ["Track", "intervals_of", "steps_of", "values_of"]
 
-FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
-Levels = tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +128,8 @@ def steps_of(episode: Episode, parts: Sequence[str]) -> Track | None:
     if len(parts) < 2 or name not in group:
         return None
     y = np.asarray(group[name], dtype=np.float64)
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{name} has the shape {list(y.shape)} at the steps")
     if y.ndim == 2:
         labels, units, levels = _dimensions(episode, name, y.shape[1])
     elif parts[0] == "age_ns":

@@ -24,9 +24,11 @@ from ..store.reader import read_episode
 from ..text import clip, printable
 from ..units import Clock
 from ..workers import beat
-from ._tracks import FloatArray, Levels, Track, intervals_of, steps_of, values_of
+from ._html_plots import curves
+from ._shown import Evidence, FloatArray, Panel, Picture
+from ._tracks import Track, intervals_of, steps_of, values_of
 
-__all__ = ["MAX_PICTURES", "MAX_POINTS", "Evidence", "EvidenceUnit", "Panel", "Picture", "gather", "look_at"]
+__all__ = ["MAX_PICTURES", "MAX_POINTS", "EvidenceUnit", "gather", "look_at"]
 
 MAX_POINTS = 600
 """Of a curve; of more samples the smallest and largest of each of 300 groups are drawn."""
@@ -51,49 +53,6 @@ class EvidenceUnit:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Panel:
-    """One curve."""
-
-    label: str
-    unit: str
-    x: FloatArray
-    """[n], rising where the stamps do."""
-    y: FloatArray
-    """[n]; not finite where the recording is not."""
-    levels: Levels = ()
-    """Values to mark, and what they are together: `limits`."""
-    is_dotted: bool = False
-    """True where samples are not joined."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """One frame, reduced."""
-
-    caption: str
-    jpeg: bytes = b""
-    """Empty where it can't be decoded; the caption says why."""
-    height: int = 0
-    width: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evidence:
-    """What is shown beside a finding."""
-
-    title: str = ""
-    x_label: str = ""
-    span: tuple[float, float] = (0.0, 0.0)
-    """First and last x of the panels."""
-    shaded: tuple[float, float] | None = None
-    """Where the finding's steps lie, in x."""
-    panels: tuple[Panel, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    note: str = ""
-    """What is left out, or why there is nothing to see."""
-
-
 def gather(unit: EvidenceUnit) -> list[Evidence]:
     """Evidence for each finding of an episode, in their order; what can't be shown says why."""
     episode = apply_edits(read_episode(inside(unit.folder, unit.entry.file)), unit.edits)
@@ -104,11 +63,13 @@ def _guarded(episode: Episode, finding: Finding) -> Evidence:
     beat()
     try:
         with np.errstate(all="ignore"):
-            return look_at(episode, finding)
+            seen = look_at(episode, finding)
+            drawing = curves(seen, f"{seen.title}: {finding.message}")
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - damaged data is why there are findings; the others must be shown
         return Evidence(note=f"nothing to show: {clip(printable(str(error)) or type(error).__name__, 200)}")
+    return dataclasses.replace(seen, panels=(), drawing=drawing)
 
 
 def look_at(episode: Episode, finding: Finding) -> Evidence:

@@ -17,8 +17,9 @@ from ..store.dataset import Dataset
 from ..store.writer import replace_file
 from ..text import clip, printable
 from ._html_page import PageFacts, Shown, page
+from ._shown import Evidence
 from ._summary import Summary
-from .evidence import MAX_PICTURES, Evidence, EvidenceUnit, gather
+from .evidence import MAX_PICTURES, EvidenceUnit, gather
 
 __all__ = ["write_html"]
 
@@ -210,6 +211,5 @@ def _anchors() -> Iterator[str]:
 
 
 def _size(evidence: Evidence) -> int:
-    """About how many bytes of the page it takes: 14 for a point, base64 for frames."""
-    points = sum(len(p.x) * (30 if p.is_dotted or len(p.x) < 90 else 14) for p in evidence.panels)
-    return points + sum(len(p.jpeg) * 4 // 3 for p in evidence.pictures)
+    """Bytes of the page that it takes; frames are written as base64."""
+    return len(evidence.drawing) + sum(len(p.jpeg) * 4 // 3 for p in evidence.pictures)
