@@ -121,7 +121,7 @@ def everything(dataset):
         "/steps/valid/arm",
         "/steps/images/front",
     ]
-    places += ["/instructions", f"/streams/{EVIL}/values", EVIL]
+    places += ["/steps/images/front", "/instructions", f"/streams/{EVIL}/values", EVIL]
     found = [
         finding(dataset, EVIL, check=f"acme.rule_{k}", location=where, steps=(5, 8), message=EVIL, magnitude=float(k))
         for k, where in enumerate(places)
@@ -243,7 +243,7 @@ def test_a_dataset_finding_about_a_camera_shows_each_episode(faulty, tmp_path):
     alone = Finding(message="exchanged", check="acme.rule", others=others, location="/streams/front/frames")
     odd = finding(dataset, EVIL, location="/streams/front/frames", frames=(3,), others=others)
     captions = [p["alt"] for p in Page(made(report_of(dataset, alone), dataset, tmp_path / "a.html")).find("img")]
-    assert [c.partition(": front")[0] for c in captions] == ["for comparison, a", "for comparison, b"]
+    assert [c.partition(": front")[0] for c in captions] == ["a", "b"]
     captions = [p["alt"] for p in Page(made(report_of(dataset, odd), dataset, tmp_path / "b.html")).find("img")]
     assert captions[0].startswith("front, frame 3")
     assert captions[1].startswith("for comparison, a")

@@ -30,6 +30,8 @@ MAX_ROWS = 1_000
 """Episodes in the table; the worst."""
 MAX_TOP = 10
 """Rows of the lists of texts."""
+SHOWN_HEIGHT = 120
+"""Smaller frames are shown twice or three times as large, to be about as high, in pixels."""
 MAX_OTHERS = 8
 """Further episodes that a finding names."""
 
@@ -322,9 +324,11 @@ def _picture(picture: Picture) -> str:
     if not picture.jpeg:
         return f'<p class="none quiet">{caption}</p>'
     data = base64.b64encode(picture.jpeg).decode()
+    factor = max(1, round(SHOWN_HEIGHT / max(picture.height, SHOWN_HEIGHT / 3)))
     return (
-        f'<figure class="frame"><img src="data:image/jpeg;base64,{data}" alt="{caption}" width="{picture.width}" '
-        f'height="{picture.height}"><figcaption>{caption}</figcaption></figure>\n'
+        f'<figure class="frame"><img src="data:image/jpeg;base64,{data}" alt="{caption}" '
+        f'width="{factor * picture.width}" height="{factor * picture.height}">'
+        f"<figcaption>{caption}</figcaption></figure>\n"
     )
 
 

@@ -125,14 +125,23 @@ def _text(value: object, depth: int) -> str:
     return text.replace("\n", "\n" + "  " * depth)  # strings hold no line break: it is escaped
 
 
-def _write_list(items: Iterable[object], file: TextIO) -> None:
+def _object(item: dict[str, object]) -> str:
+    """`_text` of an item of a list; the fast encoder of the standard library knows no indentation."""
+    lines = (
+        f'"{key}": {_text(value, 3) if isinstance(value, list) else json.dumps(value, allow_nan=False)}'
+        for key, value in sorted(item.items())
+    )
+    return "{\n      " + ",\n      ".join(lines) + "\n    }"
+
+
+def _write_list(items: Iterable[dict[str, object]], file: TextIO) -> None:
     written = iter(items)
     first = next(written, None)
     if first is None:
         file.write("[]")
         return
-    file.write(f"[\n    {_text(first, 2)}")
-    file.writelines(f",\n    {_text(item, 2)}" for item in written)
+    file.write(f"[\n    {_object(first)}")
+    file.writelines(f",\n    {_object(item)}" for item in written)
     file.write("\n  ]")
 
 

@@ -178,7 +178,8 @@ def _joined(own: Evidence, evidence: Evidence, request: _Wanted, place: str) -> 
     if not request.other:
         return replace(evidence, pictures=(*evidence.pictures, *own.pictures))
     middle = evidence.pictures[len(evidence.pictures) // 2 :][:1]
-    told = tuple(replace(p, caption=f"for comparison, {place}: {p.caption}") for p in middle)
+    why = "for comparison, " if request.finding.episode_id else ""
+    told = tuple(replace(p, caption=f"{why}{place}: {p.caption}") for p in middle)
     return replace(own, pictures=(*own.pictures, *told))
 
 
