@@ -18,6 +18,8 @@ __all__ = ["SCHEMA_VERSION", "from_json", "json_schema", "to_json", "write_json"
 SCHEMA_VERSION = 1
 """Counts up when a reader of the JSON must change; new optional keys don't count."""
 
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+
 SeverityName = Literal["info", "warning", "error"]
 
 
@@ -127,11 +129,13 @@ def _text(value: object, depth: int) -> str:
 
 def _object(item: dict[str, object]) -> str:
     """`_text` of an item of a list; the fast encoder of the standard library knows no indentation."""
-    lines = (
-        f'"{key}": {_text(value, 3) if isinstance(value, list) else json.dumps(value, allow_nan=False)}'
-        for key, value in sorted(item.items())
-    )
-    return "{\n      " + ",\n      ".join(lines) + "\n    }"
+    return "{\n      " + ",\n      ".join(f'"{key}": {_value(item[key])}' for key in sorted(item)) + "\n    }"
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, list):
+        return _encode(value)
+    return "[\n        " + ",\n        ".join(map(_encode, value)) + "\n      ]" if value else "[]"
 
 
 def _write_list(items: Iterable[dict[str, object]], file: TextIO) -> None:
