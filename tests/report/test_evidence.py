@@ -203,3 +203,11 @@ def test_histograms_and_numbers():
     assert histogram(np.array([]), "seconds") == ""
     assert histogram(np.array([3.0]), "seconds").count('class="bar"') == 1
     assert [number(v) for v in (0.30000000000000004, 12345.6, 1e9, -2.0)] == ["0.3", "1.235e+04", "1e+09", "-2"]
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e-9, 1e200])
+def test_what_never_changes_lies_in_the_middle(value):
+    panel = Panel(label="a", unit="rad", x=np.arange(5.0), y=np.full(5, value))
+    drawn = curves(Evidence(panels=(panel,), span=(0.0, 4.0)), "about")
+    places = set(re.findall(r"[ML][0-9.]+ ([0-9.]+)", drawn.partition('class="line" d="')[2].partition('"')[0]))
+    assert places == {"79.0"}

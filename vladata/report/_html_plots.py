@@ -135,7 +135,8 @@ def _panel(panel: Panel, scale: _Axis, rows: tuple[int, int], shade: tuple[float
 def _range(y: FloatArray, levels: Sequence[float]) -> tuple[float, float, list[float]]:
     """Smallest and largest of what is drawn, with some room; limits that are far away are left out."""
     low, high = (float(y.min()), float(y.max())) if len(y) else (0.0, 1.0)
-    wide = max(high - low, 1e-12, 1e-9 * max(abs(low), abs(high)))
+    size = max(abs(low), abs(high))
+    wide = high - low if high - low > 1e-9 * size else 0.1 * (size or 1.0)
     near = [v for v in levels if low - 1.5 * wide <= v <= high + 1.5 * wide]
     low, high = min([low, *near]), max([high, *near])
     room = 0.06 * max(high - low, wide)
