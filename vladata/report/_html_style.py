@@ -83,13 +83,15 @@ footer { margin-top: 3rem; font-size: .88rem; color: var(--quiet); }
   .stack tr[hidden] { display: none; } .stack td { padding: 0; border: 0; white-space: normal; }
   .stack td:empty { display: none; }
   .stack td[data-unit]::after { content: "\\00a0" attr(data-unit); color: var(--quiet); }
-  .stack td.wide, .stack td.place { min-width: 0; flex: 1 1 100%; } .stack td.place { flex: 1 1 60%; } }
+  .stack td.wide, .stack td.place { min-width: 0; flex: 1 1 100%; } .stack td.place { flex: 1 1 40%; } }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
   body { padding: .9rem .7rem 3rem; } article { padding: .6rem .65rem; } }
 @media print { :root { --back: #fff; --text: #000; --card: #fff; --quiet: #444; --rule: #bbb; --grid: #e3e7eb;
     --line: #0072b2; --limit: #b84a00; }
   body { max-width: none; font-size: 10pt; padding: 0; } a { color: inherit; text-decoration: none; }
-  input { display: none; } h2, h3 { break-after: avoid; } tr, article { break-inside: avoid; }
+  input { display: none; } h2, h3, .rule { break-after: avoid; } h2 { margin-top: 1.5rem; } h3 { margin-top: 1rem; }
+  svg.plot { min-width: 0; } .evidence { flex-wrap: nowrap; } .evidence .curves { flex: 3 1 0; }
+  .evidence .frame { flex: 1 1 0; } .charts > div { break-inside: avoid; } tr, article { break-inside: avoid; }
   .scroll { overflow: visible; } * { print-color-adjust: exact; } }
 """
 
