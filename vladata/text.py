@@ -19,6 +19,8 @@ def printable(text: str, *, one_line: bool = True) -> str:
     Returns:
         The text without control, format and surrogate characters.
     """
+    if text.isprintable():
+        return text  # nearly always, and much faster
     text = _ESCAPE.sub("", text)
     if one_line:
         text = re.sub(r"[\r\n\t]+", " ", text)

@@ -205,7 +205,7 @@ class TestValidate:
         assert done.stdout.splitlines()[-1] == "6 episodes, 34 checks: 0 errors, 3 warnings, 0 info"
         report = json.loads(cli("validate", sample_dataset, "--json").stdout)
         assert {f["check"] for f in report["findings"]} == {"timing.gaps", "structure.invalid_steps"}
-        assert set(report) == {"schema_version", "checks", "counts", "episodes", "findings"}
+        assert set(report) == {"schema_version", "checks", "counts", "episodes", "findings", "thresholds"}
 
     @pytest.mark.parametrize(("level", "code"), [("info", 4), ("warning", 4), ("error", 0), ("never", 0)])
     def test_the_exit_code_follows_the_level(self, cli, sample_dataset, level, code):

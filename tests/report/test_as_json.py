@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from vladata.testing.builders import build_episode
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "report.schema.json"
 
+NEWER = {"dimensions", "frames", "known", "thresholds"}
+"""Keys that the first release of the schema did not have."""
+
 findings = st.builds(
     Finding,
     message=st.text(max_size=30),
@@ -24,12 +28,20 @@ findings = st.builds(
     others=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     magnitude=st.floats(allow_nan=False, allow_infinity=False),
     traceback=st.text(max_size=10),
+    dimensions=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    frames=st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
+    is_known=st.booleans(),
 )
 reports = st.builds(
     Report,
     findings=st.lists(findings, max_size=4).map(tuple),
     episodes=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     checks=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    thresholds=st.dictionaries(
+        st.text(max_size=5),
+        st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)),
+        max_size=2,
+    ),
 )
 
 
@@ -39,6 +51,32 @@ def test_what_is_written_can_be_read_back(report):
     assert from_json(text) == report
     assert to_json(from_json(text)) == text
     assert text.isascii()
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
+
+
+def test_a_report_of_an_older_release_can_be_read():
+    new = dataclasses.replace(made(), findings=tuple(made().findings))
+    value = json.loads(to_json(new))
+    del value["thresholds"], value["counts"]["known"]
+    for finding in value["findings"]:
+        del finding["dimensions"], finding["frames"], finding["known"]
+    old = from_json(json.dumps(value))
+    assert [f.message for f in old.findings] == [f.message for f in new.findings]
+    assert old.thresholds == {}
+
+
+def test_what_a_baseline_knows_is_told_and_not_counted():
+    report = made()
+    known = dataclasses.replace(report, findings=tuple(dataclasses.replace(f, is_known=True) for f in report.findings))
+    value = json.loads(to_json(known))
+    assert value["counts"] == {"error": 0, "warning": 0, "info": 0, "known": len(report.findings)}
+    assert all(f["known"] for f in value["findings"])
+
+
+@pytest.mark.parametrize(("magnitude", "written"), [(float("inf"), 1.7976931348623157e308), (float("nan"), 0.0)])
+def test_magnitudes_that_json_does_not_have(magnitude, written):
+    (finding,) = from_json(to_json(Report(findings=(Finding(message="a", magnitude=magnitude),)))).findings
+    assert finding.magnitude == written
 
 
 def test_file_names_that_are_not_utf8_become_question_marks():
@@ -61,7 +99,7 @@ def test_a_report_is_bound_to_the_content_that_was_judged():
     episode = build_episode(outcomes=(), values={"arm": lambda v: v + 9.0})
     assert value["schema_version"] == 1
     assert value["episodes"] == [{"episode_id": episode.episode_id, "content_digest": episode.content_digest}]
-    assert value["counts"] == {"error": 4, "warning": 0, "info": 1}
+    assert value["counts"] == {"error": 4, "warning": 0, "info": 1, "known": 0}
     assert value["checks"] == selected_names()
     assert value["findings"][0]["check"] == "labels.outcome"
     assert value["findings"][1]["location"] == "/streams/arm/values"
@@ -75,7 +113,10 @@ def test_every_key_is_in_the_schema():
     def compare(value, schema):
         schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
         if isinstance(value, dict):
-            assert sorted(value) == sorted(schema["properties"]) == sorted(schema["required"])
+            if "properties" not in schema:
+                return
+            assert sorted(value) == sorted(schema["properties"])
+            assert set(schema["properties"]) - set(schema["required"]) <= NEWER
             assert schema["additionalProperties"] is False
             for key, item in value.items():
                 compare(item, schema["properties"][key])
@@ -91,8 +132,7 @@ def test_every_key_is_in_the_schema():
 
 def test_the_published_schema_is_the_one_in_use():
     published = json.loads(SCHEMA_FILE.read_text())
-    assert set(published["properties"]) == set(json_schema()["properties"])
-    assert set(published["$defs"]) == set(json_schema()["$defs"])
+    assert published == json_schema()
 
 
 @pytest.mark.parametrize(

@@ -161,3 +161,34 @@ def test_with_some_recorded_time_both_are_said():
 def test_checks_that_are_not_known_here_are_shown_too():
     unknown = dataclasses.replace(finding(0), check="acme.rule")
     assert "acme.rule" in render(report(unknown, checks=("acme.rule", "acme.other")), PLACES)
+
+
+def test_what_a_baseline_knows_and_what_was_set_are_one_line_each():
+    made = report(
+        finding(0),
+        dataclasses.replace(finding(1), is_known=True),
+        dataclasses.replace(finding(2, "labels.outcome", Severity.INFO), is_known=True),
+    )
+    made = dataclasses.replace(
+        made, thresholds={"values.limits": {"severity": "warning"}, "timing.gaps": {"periods": 2.0}}
+    )
+    shown = render(made, PLACES)
+    assert "train#00001" not in shown
+    assert shown.endswith(
+        "Nothing found by values (finite).\n2 findings are known by the baseline.\n"
+        "Thresholds set: timing.gaps.periods = 2, values.limits.severity = warning.\n"
+        "3 episodes, 3 checks: 1 error, 0 warnings, 0 info"
+    )
+
+
+def test_findings_of_an_episode_that_come_apart_are_shown_together():
+    apart = [
+        finding(0),
+        finding(1),
+        Finding(message="odd one", check="dataset.outliers", severity=Severity.WARNING, episode_id=IDS[0]),
+    ]
+    shown = render(report(*apart), PLACES)
+    assert shown.count("train#00000") == 1
+    assert "joint_1 is 1 rad; the schema allows -1 to 1 rad\nwarning   dataset.outliers: odd one" in " ".join(
+        shown.split("\n          ")
+    )

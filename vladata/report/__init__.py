@@ -1,1 +1,1 @@
-"""Reports of findings: terminal and JSON."""
+"""Reports of findings: terminal, JSON, JUnit XML, and one page for people."""

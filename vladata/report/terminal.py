@@ -1,12 +1,14 @@
 """A report as text for a terminal: a table of checks, the worst findings by episode, one line of totals."""
 
+import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..checks import Check, check_names, find_check
 from ..finding import Finding, Report, Severity
 from ..text import printable
+from ._summary import CheckSummary, Summary, counted, steps_in_words, totals
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +22,26 @@ MOST_FINDINGS = 4
 """Findings shown of each."""
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-NOT_MEASURED = "timing.not_measured"
+
+
+@dataclass(slots=True, eq=False)
+class _Seen:
+    """What is kept of an episode in the course of a pass: small, whatever was found in it."""
+
+    episode_id: str
+    digest: bytes = b""
+    """Of all its findings; equal for episodes of the very same ones."""
+    severity: Severity = Severity.WARNING
+    count: int = 0
+    worst: list[tuple[int, int]] = field(default_factory=list)
+    """Severity, negative, and place of the findings to show."""
+
+    def add(self, index: int, finding: Finding) -> None:
+        words = repr((finding.check, int(finding.severity), finding.message, finding.steps))
+        self.digest = hashlib.blake2b(self.digest + words.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        self.severity = max(self.severity, finding.severity)
+        self.count += 1
+        self.worst = sorted([*self.worst, (-finding.severity, index)])[:MOST_FINDINGS]
 
 
 def render(report: Report, places: Mapping[str, str], *, width: int = 80, color: bool = False) -> str:
@@ -49,15 +70,21 @@ def render(report: Report, places: Mapping[str, str], *, width: int = 80, color:
         emoji=False,
         legacy_windows=False,
     )
-    if report.findings:
-        console.print(_checks_table(report))
+    summary = Summary(report)
+    seen: dict[str, _Seen] = {}
+    for index, finding in enumerate(report.findings):
+        summary.add(finding)
+        if finding.severity >= Severity.WARNING and not finding.is_known:
+            seen.setdefault(finding.episode_id, _Seen(finding.episode_id)).add(index, finding)
+    if summary.checks:
+        console.print(_checks_table(summary.checks))
         console.print()
-    for table in _episodes(report, places):
+    for table in _episodes(report, _alike(seen), places):
         console.print(table)
         console.print()
-    for line in _remarks(report):
-        console.print(line, soft_wrap=False)
-    console.print(_totals(report), style="bold" if color else "")
+    for line in summary.remarks():
+        console.print(_safe(line), soft_wrap=False)
+    console.print(totals(report), style="bold" if color else "")
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
 
 
@@ -67,72 +94,50 @@ def _table() -> "Table":
     return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, expand=True, header_style="")
 
 
-def _checks_table(report: Report) -> "Table":
-    groups = _by_check(report.findings)
+def _checks_table(checks: list[CheckSummary]) -> "Table":
     table = _table()
-    table.add_column("check", width=max(len(n) for n in groups), no_wrap=True)
+    table.add_column("check", width=max(len(c.name) for c in checks), no_wrap=True)
     table.add_column("severity", width=8)
     table.add_column("episodes", width=8, justify="right")
     table.add_column("worst case", ratio=1, no_wrap=True, overflow="ellipsis")
-    for name, findings in groups.items():
-        severity = max(f.severity for f in findings)
-        worst = max(findings, key=lambda f: (f.severity, f.magnitude))
+    for check in checks:
         table.add_row(
-            _safe(name),
-            _severity(severity),
-            f"{len(_concerned(findings)):,}",
-            _safe(worst.message),
+            _safe(check.name), _severity(check.severity), f"{check.num_episodes:,}", _safe(check.worst.message)
         )
     return table
 
 
-def _by_check(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
-    """Findings by check, the most severe first, then by name."""
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(finding.check, []).append(finding)
-    return dict(sorted(groups.items(), key=lambda g: (-max(f.severity for f in g[1]), g[0])))
+def _alike(seen: Mapping[str, _Seen]) -> list[tuple[int, _Seen]]:
+    """How many episodes have the very same findings, and the first of them; the worst first."""
+    groups: dict[bytes, tuple[int, _Seen]] = {}
+    for episode in seen.values():
+        count, first = groups.get(episode.digest, (0, episode))
+        groups[episode.digest] = count + 1, first
+    # Python's sort keeps the dataset's order among equals.
+    return sorted(groups.values(), key=lambda g: (-g[1].severity, -g[0]))
 
 
-def _concerned(findings: Sequence[Finding]) -> set[str]:
-    """Ids of the episodes that findings speak of."""
-    return {i for f in findings for i in (f.episode_id, *f.others) if i}
-
-
-def _episodes(report: Report, places: Mapping[str, str]) -> Iterator["Table"]:
+def _episodes(report: Report, groups: list[tuple[int, _Seen]], places: Mapping[str, str]) -> Iterator["Table"]:
     """The worst findings of the worst episodes; notes are in the table of checks only."""
-    groups = _alike(report)
-    for episode_ids, findings in groups[:MOST_EPISODES]:
+    for count, first in groups[:MOST_EPISODES]:
         table = _plain_table(width=8)
-        title = _title(episode_ids[0], places)
-        if len(episode_ids) > 1:
-            title += f" and {_count(len(episode_ids) - 1, 'episode')} like it"
+        title = _title(first.episode_id, places)
+        if count > 1:
+            title += f" and {counted(count - 1, 'episode')} like it"
         table.title, table.title_justify, table.title_style = title, "left", "bold"
-        for finding in findings[:MOST_FINDINGS]:
-            text = f"{finding.check}{_steps(finding)}: {finding.message}"
+        for _, index in first.worst:
+            finding = report.findings[index]
+            steps = steps_in_words(finding)
+            text = f"{finding.check}{f' [{steps}]' if steps else ''}: {finding.message}"
             table.add_row(_severity(finding.severity), _safe(text))
-        if len(findings) > MOST_FINDINGS:
-            table.add_row("", f"and {len(findings) - MOST_FINDINGS:,} more; --json has all")
+        if first.count > len(first.worst):
+            table.add_row("", f"and {first.count - len(first.worst):,} more; --json has all")
         yield table
     if len(groups) > MOST_EPISODES:
         table = _plain_table()
-        count = sum(len(ids) for ids, _ in groups[MOST_EPISODES:])
-        table.add_row(f"and {count:,} more episodes; --json has all")
+        rest = sum(count for count, _ in groups[MOST_EPISODES:])
+        table.add_row(f"and {rest:,} more episodes; --json has all")
         yield table
-
-
-def _alike(report: Report) -> list[tuple[list[str], list[Finding]]]:
-    """Episodes of the very same findings together, the worst first, each with its worst findings first."""
-    by_episode: dict[str, list[Finding]] = {}
-    for finding in report.at_least(Severity.WARNING):
-        by_episode.setdefault(finding.episode_id, []).append(finding)
-    groups: dict[tuple[object, ...], tuple[list[str], list[Finding]]] = {}
-    for episode_id, findings in by_episode.items():
-        key = tuple((f.check, f.severity, f.message, f.steps) for f in findings)
-        groups.setdefault(key, ([], findings))[0].append(episode_id)
-    # Python's sort keeps the dataset's order among equals.
-    worst_first = [(ids, sorted(found, key=lambda f: -f.severity)) for ids, found in groups.values()]
-    return sorted(worst_first, key=lambda g: (-g[1][0].severity, -len(g[1])))
 
 
 def _title(episode_id: str, places: Mapping[str, str]) -> "Text":
@@ -162,54 +167,3 @@ def _severity(severity: Severity) -> "Text":
     from rich.text import Text
 
     return Text(str(severity), style=STYLES[severity])
-
-
-def _steps(finding: Finding) -> str:
-    if finding.steps is None:
-        return ""
-    start, stop = finding.steps
-    return f" [step {start}]" if stop - start == 1 else f" [steps {start} to {stop - 1}]"
-
-
-def _remarks(report: Report) -> Iterator[str]:
-    """Which checks found nothing; never those that had nothing to measure."""
-    silent = set(report.checks) - {f.check for f in report.findings} - {NOT_MEASURED}
-    blind = {f.episode_id for f in report.findings if f.check == NOT_MEASURED}
-    if blind:
-        known = set(check_names()) & set(report.checks)
-        needs_time = {n for n in known if isinstance(c := find_check(n), Check) and c.needs_time}
-        if len(blind) >= len(report.episodes):
-            silent -= needs_time
-        if needs_time:
-            yield (
-                f"Not measured in {len(blind):,} of {len(report.episodes):,} episodes, where streams have no recorded "
-                f"time: {_by_topic(needs_time, report.checks)}."
-            )
-    if silent:
-        yield f"Nothing found by {_by_topic(silent, report.checks)}."
-
-
-def _by_topic(names: Collection[str], ran: Sequence[str]) -> str:
-    """Names in few words: `camera (all 5), timing (gaps, jitter)`."""
-    topics: dict[str, list[str]] = {}
-    for name in sorted(names):
-        topic, _, rule = name.partition(".")
-        topics.setdefault(topic, []).append(rule)
-    words = []
-    for topic, rules in topics.items():
-        is_all = len(rules) == sum(n.partition(".")[0] == topic for n in ran if n != NOT_MEASURED)
-        words.append(f"{topic} ({f'all {len(rules)}' if is_all and len(rules) > 1 else ', '.join(rules)})")
-    return ", ".join(words)
-
-
-def _totals(report: Report) -> str:
-    counts = (
-        _count(report.count(Severity.ERROR), "error"),
-        _count(report.count(Severity.WARNING), "warning"),
-        f"{report.count(Severity.INFO):,} info",
-    )
-    return f"{_count(len(report.episodes), 'episode')}, {_count(len(report.checks), 'check')}: {', '.join(counts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
