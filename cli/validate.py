@@ -12,7 +12,7 @@ from ._console import LOSSY, USAGE, VIOLATION, default_workers, fail, note, out,
 
 if TYPE_CHECKING:
     from vladata.checks import CheckSettings
-    from vladata.finding import Report
+    from vladata.finding import Report, Severity
     from vladata.store.dataset import Dataset
 
 
@@ -34,6 +34,8 @@ def validate(
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="Findings that are known don't count.")] = None,
     write_baseline: Annotated[Path | None, typer.Option(help="Write all findings as known ones.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots and frames; one file.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for continuous integration.")] = None,
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Mark episodes with errors; exports leave them out.")
     ] = False,
@@ -45,7 +47,7 @@ def validate(
 
     Interrupted, the same command goes on where it was.
 
-    Example: vladata validate dataset --fail-on warning
+    Example: vladata validate dataset --fail-on warning --html report.html
     """
     from vladata.baseline import Baseline
     from vladata.baseline import write_baseline as write_known
@@ -61,11 +63,19 @@ def validate(
     with progress("validate", "episodes") as show:
         report = run(opened, settings, knows=None if known is None else known.knows, num_workers=workers, progress=show)
     _print(report, opened, as_json=as_json)
-    level = Severity.ERROR if fail_on == "never" else Severity.parse(fail_on)
+    level = None if fail_on == "never" else Severity.parse(fail_on)
+    if junit is not None:
+        _write_junit(report, opened, junit, level)
+    if html is not None:
+        from vladata.report.html import write_html
+
+        with progress("report", "episodes") as show:
+            write_html(report, opened, html, num_workers=workers, progress=show)
+        note(f"wrote     {html}")
     if write_baseline is not None:
         note(f"wrote     {write_baseline}: {write_known(report, opened, write_baseline):,} known findings")
     is_marked = quarantine and _quarantine(report, opened, is_dry=dry_run)
-    if fail_on != "never" and any(report.at_least(level)):
+    if level is not None and any(report.at_least(level)):
         raise typer.Exit(VIOLATION)
     if is_marked:
         raise typer.Exit(LOSSY)
@@ -103,16 +113,27 @@ def _value(key: str, text: str, change: str) -> float | str:
 
 
 def _print(report: "Report", dataset: "Dataset", *, as_json: bool) -> None:
-    from vladata.report.as_json import to_json
+    from vladata.report.as_json import write_json
     from vladata.report.terminal import render
 
     if as_json:
-        out(to_json(report))
+        write_json(report, sys.stdout)
+        out()
         return
     places = {e.episode_id: e.place for e in dataset.entries}
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
     out(render(report, places, width=width, color=color), is_styled=True)
+
+
+def _write_junit(report: "Report", dataset: "Dataset", path: Path, level: "Severity | None") -> None:
+    from vladata.report.junit import write_junit
+    from vladata.store.writer import replace_file
+
+    places = {e.episode_id: e.place for e in dataset.entries}
+    with replace_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        write_junit(report, places, file, fail_on=level)
+    note(f"wrote     {path}")
 
 
 def _quarantine(report: "Report", dataset: "Dataset", *, is_dry: bool) -> bool:
