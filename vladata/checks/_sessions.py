@@ -1,0 +1,136 @@
+"""Whether what does not depend on the task moved from one session to another."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..units import Kind
+from ._check import EpisodeFacts
+from ._features import Column
+from ._tables import Table, tables, task_of
+
+__all__ = ["Drift", "drifts"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+KEYS = ("session", "date", "operator")
+"""Metadata that names sessions, the first that tells episodes apart."""
+FINEST = 1e-3
+"""A spread below this is the sensor's resolution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Drift:
+    """One dimension in one session."""
+
+    column: Column
+    key: str
+    """What names the sessions."""
+    session: str
+    places: IntArray
+    """Of the session's episodes in the facts."""
+    num_others: int
+    here: float
+    elsewhere: float
+    spread: float
+    """Robust standard deviation within a session."""
+    is_offset: bool
+    """Measured minus commanded; else the pose at the start."""
+
+
+def drifts(facts: Sequence[EpisodeFacts], fewest: int, smallest: float, sigmas: float) -> Iterator[Drift]:
+    """Dimensions that moved between sessions of at least so many episodes, one for each dimension."""
+    key = _key(facts, fewest)
+    if not key:
+        return
+    sessions = [fact.metadata.get(key, "") for fact in facts]
+    tasks = np.array([hash(task_of(fact)) for fact in facts], dtype=np.int64)
+    for table in tables(facts, lambda fact: 0 if fact.metadata.get(key) else None, 2 * fewest):
+        groups: dict[str, list[int]] = defaultdict(list)
+        for row, place in enumerate(table.places.tolist()):
+            groups[sessions[place]].append(row)
+        members = {s: np.array(rows) for s, rows in groups.items() if len(rows) >= fewest}
+        if len(members) >= 2:
+            yield from _of_table(table, key, members, tasks[table.places], (smallest, sigmas))
+
+
+def _key(facts: Sequence[EpisodeFacts], fewest: int) -> str:
+    counts: dict[str, dict[str, int]] = {key: defaultdict(int) for key in KEYS}
+    for fact in facts:
+        for key in KEYS:
+            value = fact.metadata.get(key)
+            if value:
+                counts[key][value] += 1
+    return next((key for key in KEYS if sum(n >= fewest for n in counts[key].values()) >= 2), "")
+
+
+def _of_table(
+    table: Table, key: str, members: dict[str, IntArray], tasks: IntArray, limits: tuple[float, float]
+) -> Iterator[Drift]:
+    columns = np.array([c.is_measured_pose and c.kind != Kind.OTHER for c in table.columns])
+    worst: dict[int, tuple[float, Drift]] = {}
+    for name in ("offset", "first"):
+        values = table.row(name)[:, columns]
+        chosen = np.flatnonzero(columns)
+        for session, rows in members.items():
+            others = np.concatenate([r for s, r in members.items() if s != session])
+            if name == "first":  # where the robot starts may depend on the task
+                shared = set(tasks[rows].tolist()) & set(tasks[others].tolist())
+                if not set(tasks[rows].tolist()) | set(tasks[others].tolist()) <= shared:
+                    continue
+            for j, here, elsewhere, spread in _moved(values[rows], values[others], limits, is_offset=name == "offset"):
+                column = int(chosen[j])
+                size = abs(here - elsewhere)
+                # With two sessions, the smaller one is told; with more, the one that is farthest off.
+                if size <= worst.get(column, (0.0, None))[0]:
+                    continue
+                worst[column] = (
+                    size,
+                    Drift(
+                        column=table.columns[column],
+                        key=key,
+                        session=session,
+                        places=table.places[rows],
+                        num_others=len(others),
+                        here=here,
+                        elsewhere=elsewhere,
+                        spread=spread,
+                        is_offset=name == "offset",
+                    ),
+                )
+    yield from (worst[column][1] for column in sorted(worst))
+
+
+def _moved(
+    here: FloatArray, others: FloatArray, limits: tuple[float, float], *, is_offset: bool
+) -> Iterator[tuple[int, float, float, float]]:
+    """Dimensions in which two groups of episodes lie apart: index, both medians, spread."""
+    smallest, sigmas = limits
+    with np.errstate(invalid="ignore"):
+        a, b = np.median(here, axis=0), np.median(others, axis=0)
+        size = np.abs(a - b)
+        spread = np.maximum(np.maximum(_deviation(here, a), _deviation(others, b)), FINEST)
+        low, high = (0.1, 0.9) if is_offset else (0.0, 1.0)
+        sign = np.where(a > b, 1.0, -1.0)
+        apart = np.quantile(sign * here, low, axis=0) > np.quantile(sign * others, high, axis=0)
+        moved = (size > smallest) & (size > sigmas * spread) & apart
+        if not is_offset:
+            # The start says something only where it is a home pose: the same each time, and in the other joints too.
+            still = spread < smallest / 4
+            moved &= still & (np.nanmedian(spread) < smallest / 4)
+            moved &= np.array([_median_without(size, j) < s / 5 for j, s in enumerate(size)])
+    for j in np.flatnonzero(moved).tolist():
+        yield j, float(a[j]), float(b[j]), float(spread[j])
+
+
+def _deviation(values: FloatArray, middle: FloatArray) -> FloatArray:
+    return np.asarray(1.4826 * np.median(np.abs(values - middle), axis=0))
+
+
+def _median_without(values: FloatArray, index: int) -> float:
+    rest = np.delete(values, index)
+    return float(np.nanmedian(rest)) if np.isfinite(rest).any() else np.inf
