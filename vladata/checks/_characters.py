@@ -11,6 +11,7 @@ JOINERS = frozenset("\u200c\u200d")
 """They shape Persian, Indic and emoji; beside Latin letters they do nothing."""
 MARKS = frozenset("\u200e\u200f\u061c")
 """They order text that runs from right to left."""
+QUOTES = frozenset("‘’‚“”„")
 _SPECIAL = "".join(bytes([b]).decode("cp1252", "ignore") for b in range(0x80, 0xA0))
 _NEXT = f"[\u0080-\u00bf{_SPECIAL}]"
 _SEQUENCE = re.compile(f"[\u00c2-\u00df]{_NEXT}|[\u00e0-\u00ef]{_NEXT}{{2}}|[\u00f0-\u00f4]{_NEXT}{{3}}")
@@ -79,9 +80,12 @@ def _decoded(match: re.Match[str]) -> str:
         meant = data.decode("utf-8")
     except UnicodeDecodeError:
         return seen
-    # Two bytes may be chance: a capital letter before a quotation mark. Latin letters are the ones that occur.
-    is_likely = len(seen) > 2 or meant < "\u0180" or "\u0370" <= meant < "\u0530"
-    return meant if is_likely else seen
+    if len(seen) > 2:
+        return meant
+    # Two may be chance: a capital letter before a quotation mark. Latin, Greek and Cyrillic letters do occur.
+    is_quoted = seen[1] in QUOTES and match.string[: match.start()][-1:].isupper()
+    is_likely = meant < "\u0180" or "\u0370" <= meant < "\u0530"
+    return meant if is_likely and not is_quoted else seen
 
 
 def escaped(text: str, width: int = 60) -> str:

@@ -100,14 +100,14 @@ def _by_way(places: IntArray, ways: FloatArray, nearness: float) -> Iterator[tup
         return
     _, axes = np.linalg.eigh(scaled.T @ scaled)
     low = scaled @ axes[:, -COORDINATES:]
-    near = np.asarray(cKDTree(low).query(low, k=4)[1])[:, 1:]
+    near = np.asarray(cKDTree(low).query(low, k=5)[1])
     distance = np.linalg.norm(scaled[near] - scaled[:, None], axis=2)
+    distance[near == np.arange(len(near))[:, None]] = np.inf
     # The third nearest: where most episodes have a copy, the nearest would be the copy.
-    typical = float(np.median(distance.max(axis=1)))
+    typical = float(np.median(np.sort(distance, axis=1)[:, 2]))
     for i, k in np.argwhere(distance < nearness * typical).tolist():
         a, b = sorted((int(places[i]), int(places[near[i, k]])))
-        if a != b:
-            yield a, b
+        yield a, b
 
 
 def connected(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._check import EpisodeFacts
-from ._tables import Table, amount, kind_of, tables, task_of
+from ._tables import Table, amount, complete, kind_of, tables, task_of
 
 __all__ = ["Limits", "Outlier", "outlying_lengths", "outlying_values"]
 
@@ -97,7 +97,10 @@ def _inner(values: FloatArray) -> tuple[FloatArray, FloatArray]:
 def outlying_values(facts: Sequence[EpisodeFacts], limits: Limits) -> dict[int, Outlier]:
     """Outliers of path, speed, start and range by place in the facts; the worst of each episode."""
     found: dict[int, Outlier] = {}
-    for table in tables(facts, task_of, limits.episodes):
+    for whole in tables(facts, task_of, limits.episodes):
+        table = _without_holes(whole)
+        if len(table.places) < limits.episodes or not table.columns:
+            continue
         for k, outlier in (*_paths(table, limits), *_poses(table, limits)):
             place = int(table.places[k])
             if place not in found:
@@ -105,13 +108,26 @@ def outlying_values(facts: Sequence[EpisodeFacts], limits: Limits) -> dict[int, 
     return found
 
 
+def _without_holes(table: Table) -> Table:
+    """Only measured poses, and only episodes that have them all."""
+    poses = np.array([i for i, c in enumerate(table.columns) if c.is_measured_pose], dtype=np.int64)
+    rows, columns = complete(table.row("path")[:, poses])
+    return Table(
+        key=table.key,
+        columns=tuple(table.columns[i] for i in poses[columns]),
+        places=table.places[rows],
+        values=table.values[rows][:, :, poses[columns]],
+        durations=table.durations[rows],
+    )
+
+
 def _paths(table: Table, limits: Limits) -> Iterator[tuple[int, Outlier]]:
-    paths = table.row("path")[:, [i for i, c in enumerate(table.columns) if c.is_measured_pose]]
-    usual = np.nanmedian(paths, axis=0) if paths.size else np.zeros(0)
+    paths = table.row("path")
+    usual = np.median(paths, axis=0)
     paths, usual = paths[:, usual > 0], usual[usual > 0]
     if paths.size == 0:
         return
-    ratios = np.nanmedian(paths / usual, axis=1)
+    ratios = np.median(paths / usual, axis=1)
     yield from _ratios(ratios, "moves along a path of", " times the usual", limits)
     speeds = ratios / (table.durations / np.median(table.durations))
     yield from _ratios(speeds, "moves at a speed of", " times the usual", limits)
@@ -119,25 +135,22 @@ def _paths(table: Table, limits: Limits) -> Iterator[tuple[int, Outlier]]:
 
 def _poses(table: Table, limits: Limits) -> Iterator[tuple[int, Outlier]]:
     """Starts and ranges of poses far beyond those of the others, the worst one of each episode."""
-    chosen = [i for i, c in enumerate(table.columns) if c.is_measured_pose]
-    if not chosen:
-        return
-    units = np.array([table.columns[i].unit for i in chosen])
-    bottom, top = table.row("lowest")[:, chosen], table.row("highest")[:, chosen]
+    units = np.array([c.unit for c in table.columns])
+    bottom, top = table.row("lowest"), table.row("highest")
     covered = _inner(top)[1] - _inner(bottom)[0]
-    floor = np.array([np.nanmax(covered[units == u], initial=0.0) for u in units]) * limits.reach
+    floor = np.array([covered[units == u].max() for u in units]) * limits.reach
     worst: dict[int, tuple[float, Outlier]] = {}
     for name, what in (("first", "starts with"), ("lowest", "goes down to"), ("highest", "goes up to")):
-        values = table.row(name)[:, chosen]
+        values = table.row(name)
         low, high = _inner(values)
         outside = np.maximum(low - values, values - high)
         wrong = (outside > limits.beyond * (high - low)) & (outside > floor) & (floor > 0)
         for k, j in np.argwhere(wrong).tolist():
-            column = table.columns[chosen[j]]
+            column = table.columns[j]
             severity = float(outside[k, j] / floor[j])
             if severity > worst.get(k, (0.0, None))[0]:
                 others = np.delete(values[:, j], k)
-                usual = f"{amount(float(np.nanmin(others)), column)} to {amount(float(np.nanmax(others)), column)}"
+                usual = f"{amount(float(others.min()), column)} to {amount(float(others.max()), column)}"
                 worst[k] = (
                     severity,
                     Outlier(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..units import Kind
 from ._check import EpisodeFacts
 from ._features import Column
-from ._tables import Table, tables, task_of
+from ._tables import Table, complete, tables, task_of
 
 __all__ = ["Drift", "drifts"]
 
@@ -41,6 +41,11 @@ class Drift:
     is_offset: bool
     """Measured minus commanded; else the pose at the start."""
 
+    @property
+    def size(self) -> float:
+        """How far it moved."""
+        return abs(self.here - self.elsewhere)
+
 
 def drifts(facts: Sequence[EpisodeFacts], fewest: int, smallest: float, sigmas: float) -> Iterator[Drift]:
     """Dimensions that moved between sessions of at least so many episodes, one for each dimension."""
@@ -48,7 +53,8 @@ def drifts(facts: Sequence[EpisodeFacts], fewest: int, smallest: float, sigmas: 
     if not key:
         return
     sessions = [fact.metadata.get(key, "") for fact in facts]
-    tasks = np.array([hash(task_of(fact)) for fact in facts], dtype=np.int64)
+    numbers: dict[str, int] = {}
+    tasks = np.array([numbers.setdefault(task_of(fact), len(numbers)) for fact in facts], dtype=np.int64)
     for table in tables(facts, lambda fact: 0 if fact.metadata.get(key) else None, 2 * fewest):
         groups: dict[str, list[int]] = defaultdict(list)
         for row, place in enumerate(table.places.tolist()):
@@ -71,66 +77,58 @@ def _key(facts: Sequence[EpisodeFacts], fewest: int) -> str:
 def _of_table(
     table: Table, key: str, members: dict[str, IntArray], tasks: IntArray, limits: tuple[float, float]
 ) -> Iterator[Drift]:
-    columns = np.array([c.is_measured_pose and c.kind != Kind.OTHER for c in table.columns])
-    worst: dict[int, tuple[float, Drift]] = {}
+    poses = np.array([c.is_measured_pose and c.kind != Kind.OTHER for c in table.columns])
+    worst: dict[int, Drift] = {}
     for name in ("offset", "first"):
-        values = table.row(name)[:, columns]
-        chosen = np.flatnonzero(columns)
-        for session, rows in members.items():
-            others = np.concatenate([r for s, r in members.items() if s != session])
-            if name == "first":  # where the robot starts may depend on the task
-                shared = set(tasks[rows].tolist()) & set(tasks[others].tolist())
-                if not set(tasks[rows].tolist()) | set(tasks[others].tolist()) <= shared:
-                    continue
-            for j, here, elsewhere, spread in _moved(values[rows], values[others], limits, is_offset=name == "offset"):
-                column = int(chosen[j])
-                size = abs(here - elsewhere)
-                # With two sessions, the smaller one is told; with more, the one that is farthest off.
-                if size <= worst.get(column, (0.0, None))[0]:
-                    continue
-                worst[column] = (
-                    size,
-                    Drift(
-                        column=table.columns[column],
-                        key=key,
-                        session=session,
-                        places=table.places[rows],
-                        num_others=len(others),
-                        here=here,
-                        elsewhere=elsewhere,
-                        spread=spread,
-                        is_offset=name == "offset",
-                    ),
+        values = np.where(poses, table.row(name), np.nan)
+        rows, columns = complete(values)
+        for session, mine in members.items():
+            here = np.intersect1d(mine, rows)
+            others = np.intersect1d(np.concatenate([r for s, r in members.items() if s != session]), rows)
+            # Where the robot starts may depend on the task.
+            is_comparable = name == "offset" or set(tasks[here].tolist()) == set(tasks[others].tolist())
+            if min(len(here), len(others)) < 3 or not len(columns) or not is_comparable:
+                continue
+            groups = values[np.ix_(here, columns)], values[np.ix_(others, columns)]
+            for j, sizes in _moved(*groups, limits, is_offset=name == "offset"):
+                column = int(columns[j])
+                drift = Drift(
+                    column=table.columns[column],
+                    key=key,
+                    session=session,
+                    places=table.places[mine],
+                    num_others=len(others),
+                    here=sizes[0],
+                    elsewhere=sizes[1],
+                    spread=sizes[2],
+                    is_offset=name == "offset",
                 )
-    yield from (worst[column][1] for column in sorted(worst))
+                # Of two sessions the first is told; of more, the one that is farthest off.
+                if column not in worst or drift.size > worst[column].size:
+                    worst[column] = drift
+    yield from (worst[column] for column in sorted(worst))
 
 
 def _moved(
     here: FloatArray, others: FloatArray, limits: tuple[float, float], *, is_offset: bool
-) -> Iterator[tuple[int, float, float, float]]:
-    """Dimensions in which two groups of episodes lie apart: index, both medians, spread."""
+) -> Iterator[tuple[int, tuple[float, float, float]]]:
+    """Dimensions in which two groups of episodes lie apart: index; both medians and the spread."""
     smallest, sigmas = limits
-    with np.errstate(invalid="ignore"):
-        a, b = np.median(here, axis=0), np.median(others, axis=0)
-        size = np.abs(a - b)
-        spread = np.maximum(np.maximum(_deviation(here, a), _deviation(others, b)), FINEST)
-        low, high = (0.1, 0.9) if is_offset else (0.0, 1.0)
-        sign = np.where(a > b, 1.0, -1.0)
-        apart = np.quantile(sign * here, low, axis=0) > np.quantile(sign * others, high, axis=0)
-        moved = (size > smallest) & (size > sigmas * spread) & apart
-        if not is_offset:
-            # The start says something only where it is a home pose: the same each time, and in the other joints too.
-            still = spread < smallest / 4
-            moved &= still & (np.nanmedian(spread) < smallest / 4)
-            moved &= np.array([_median_without(size, j) < s / 5 for j, s in enumerate(size)])
+    a, b = np.median(here, axis=0), np.median(others, axis=0)
+    size = np.abs(a - b)
+    spread = np.maximum(np.maximum(_deviation(here, a), _deviation(others, b)), FINEST)
+    low, high = (0.1, 0.9) if is_offset else (0.0, 1.0)
+    sign = np.where(a > b, 1.0, -1.0)
+    apart = np.quantile(sign * here, low, axis=0) > np.quantile(sign * others, high, axis=0)
+    moved = (size > smallest) & (size > sigmas * spread) & apart
+    if not is_offset:
+        # The start says something only where it is a home pose: the same each time, and in the other joints too.
+        moved &= (spread < smallest / 4) & (np.median(spread) < smallest / 4)
+        rest = [float(np.median(np.delete(size, j))) if len(size) > 1 else np.inf for j in range(len(size))]
+        moved &= np.array(rest) < size / 5
     for j in np.flatnonzero(moved).tolist():
-        yield j, float(a[j]), float(b[j]), float(spread[j])
+        yield j, (float(a[j]), float(b[j]), float(spread[j]))
 
 
 def _deviation(values: FloatArray, middle: FloatArray) -> FloatArray:
     return np.asarray(1.4826 * np.median(np.abs(values - middle), axis=0))
-
-
-def _median_without(values: FloatArray, index: int) -> float:
-    rest = np.delete(values, index)
-    return float(np.nanmedian(rest)) if np.isfinite(rest).any() else np.inf

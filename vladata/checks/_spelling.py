@@ -13,6 +13,7 @@ __all__ = ["Variant", "distance", "variants"]
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 LONG = 8
 """From this length on, a word may have two errors."""
+VOWELS = frozenset("aeiouy")
 LAST_ALPHABETIC = 0x58F
 """Beyond are scripts in which one character is a syllable or a word."""
 
@@ -106,10 +107,17 @@ def _is_typo(word: str, meant: str) -> bool:
         return False
     if meant in FUNCTION_WORDS:
         return distance(word, meant) == 1
-    if min(len(word), len(meant)) < 4:  # cup, cap, cop: only the same letters in another order are an error
-        return sorted(word) == sorted(meant) and distance(word, meant) == 1
+    if min(len(word), len(meant)) < 4:
+        return distance(word, meant) == 1 and _looks_wrong(word, meant)
     most = 2 if min(len(word), len(meant)) >= LONG else 1
     return distance(word, meant) <= most
+
+
+def _looks_wrong(word: str, meant: str) -> bool:
+    """Whether a short word is an error at sight: cup, cap and cob are all words, but ucp, cpp, cupp and cp are none."""
+    has_vowel = any(c in VOWELS or c > "z" for c in word)
+    is_doubled = any(word[i] == word[i - 1] and word[:i] + word[i + 1 :] == meant for i in range(1, len(word)))
+    return sorted(word) == sorted(meant) or is_doubled or (not has_vowel and any(c in VOWELS for c in meant))
 
 
 def _is_form(word: str, base: str) -> bool:

@@ -12,7 +12,7 @@ from ..units import Unit
 from ._check import EpisodeFacts
 from ._features import ROWS, Column, columns_of, summary
 
-__all__ = ["Table", "amount", "constant_columns", "kind_of", "named", "tables", "task_of"]
+__all__ = ["Table", "amount", "complete", "constant_columns", "kind_of", "named", "tables", "task_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -79,6 +79,13 @@ def tables(
                 values=np.stack(values[kind, group]),
                 durations=np.array([d for _, d in found]),
             )
+
+
+def complete(values: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of a table without holes: columns that most rows have, then rows that have all of them."""
+    good = np.isfinite(values)
+    columns = np.flatnonzero(good.mean(axis=0) > 0.5) if len(values) else np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(good[:, columns].all(axis=1)), columns
 
 
 def constant_columns(facts: Sequence[EpisodeFacts], fewest: int) -> Iterator[tuple[int, list[tuple[Column, float]]]]:

@@ -3,9 +3,14 @@
 __all__ = ["FUNCTION_WORDS", "is_word"]
 
 FUNCTION_WORDS = frozenset(
-    "and at by from in into it of off on onto or out over that the then to up with".split()  # noqa: SIM905 - a list of words reads better so
+    """
+    and at by from in into it of off on onto or out over that the then to up with
+    black blue brown gray green grey orange pink purple red white yellow left right
+    close drop flip fold grab grasp hang hold insert lift move open pick place pour press pull push put remove rotate
+    slide stack sweep take turn wipe
+    """.split()  # noqa: SIM905 - a list of words reads better so
 )
-"""They are so common that no object is named where one stands."""
+"""Where one of these stands, hardly any other word makes sense: a word near it is it."""
 
 _WORDS = frozenset(
     """
@@ -17,34 +22,33 @@ _WORDS = frozenset(
     card cards carpet carrot carry cart case cat catch cell center chain chair charge cheese chest chip chips chop
     circle clamp clay clean clear clip clock close closed cloth coal coaster coat coffee coin cold collar comb cone
     cook cooker cookie cord cork corn corner corners cot cover cow crate cream cross cube cubes cucumber cup
-    cupboard cups curtain cushion cut cylinder dark dart deck deep desk dice dish dishes dispenser do dog doll dome
+    cupboard cups curtain cushion cut cylinder dark dart deck deep desk dice dish dishes dispenser dog doll dome
     door double down drag drain draw drawer drawers dress drill drink drive drop dry duck dust each east edge egg
     eggs eight empty end enter erase every exit eye face fan far fast feed fetch file fill film find finger fish
     fist five fix flag flap flask flat flip floor flour flower fluid foam foil fold food foot fork forks four frame
-    freezer fresh fridge from front fruit full game garlic gate gear get give glass glasses glove glue go goal gold
+    freezer fresh fridge from front fruit full game garlic gate gear get give glass glasses glove glue goal gold
     good grape grapes grasp gray green grey grid grill grip ground hair half ham hammer hand handle hang hanger hard
-    hat he head heart heat heavy her here high hinge his hit hold holder hole honey hook hoop horn hose hot house if
-    in insert inside into iron is it its jam jar jaw jug juice just keep kettle key keyboard keys kick kiwi knife
-    knob ladle lamp large last latch leaf leave left leg lego lemon lens letter lever lid lift light lights lime
-    line link lip list little lock log long look loop loose low lower lunch magnet mail make many map mark marker
-    mat match meal meat melon metal microwave middle milk mix mixer mold mop more mouse mouth move mug mugs mushroom
-    nail napkin near neck needle nest net new next nine no north nose not note nut nuts of off oil one onion only
-    onto open or orange other out outer oven over pack pad page paint pair pan pans paper part pass pasta paste path
-    pea peach pear peas peel peg pen pencil pens pepper phone pick piece pieces pile pill pillow pin pink pipe pit
-    pitcher place plane plant plate plates play plier plug plum point pole pop pork port position post pot potato
-    pots pour power press pull pump purple purse push put puzzle rack radio rag rail raise rake ramp reach rear red
-    remote remove replace rest return rice right ring rings rinse rip road robot rock rod roll roller roof room rope
-    rotate round row rub ruler salad salt sand sauce saucer sausage saw scale scan scissors scoop scrape screen
-    screw seal seat sensor set seven shake sheep sheet shelf shell shirt shoe shop short shovel show shut side sides
-    silver sink sit six size skin slice slide slot slow small smooth snack so soap sock socket soda sofa soft soup
-    south spatula spice spin sponge spoon spoons spot spray spread square squash squeeze stack stand star start
-    steak steam steel steer stem step stick stir stop store stove straight straw string strip sugar sweep sweet
-    switch table take tall tank tap tape tea tear ten test than that the them then there these thin thing this those
-    three through throw tie tile tin tip tire to toast toaster together tomato too tool top torch toss touch towel
-    tower toy toys track trash tray tree triangle tub tube tubes tune turn turner twist two under unfold unlock
-    unplug unscrew unstack up upper upright use vase vent vertical wall wand warm wash waste water wax way we west
-    wet what wheel while white wide window wine wipe wire with wood wooden wool wrap wrench write yellow yes yogurt
-    zero zip zone
+    hat head heart heat heavy here high hinge hit hold holder hole honey hook hoop horn hose hot house in insert
+    inside into iron is it its jam jar jaw jug juice just keep kettle key keyboard keys kick kiwi knife knob ladle
+    lamp large last latch leaf leave left leg lego lemon lens letter lever lid lift light lights lime line link lip
+    list little lock log long look loop loose low lower lunch magnet mail make many map mark marker mat match meal
+    meat melon metal microwave middle milk mix mixer mold mop more mouse mouth move mug mugs mushroom nail napkin
+    near neck needle nest net new next nine north nose not note nut nuts of off oil one onion only onto open or
+    orange other out outer oven over pack pad page paint pair pan pans paper part pass pasta paste path pea peach
+    pear peas peel peg pen pencil pens pepper phone pick piece pieces pile pill pillow pin pink pipe pit pitcher
+    place plane plant plate plates play plier plug plum point pole pop pork port position post pot potato pots pour
+    power press pull pump purple purse push put puzzle rack radio rag rail raise rake ramp reach rear red remote
+    remove replace rest return rice right ring rings rinse rip road robot rock rod roll roller roof room rope rotate
+    round row rub ruler salad salt sand sauce saucer sausage saw scale scan scissors scoop scrape screen screw seal
+    seat sensor set seven shake sheep sheet shelf shell shirt shoe shop short shovel show shut side sides silver
+    sink sit six size skin slice slide slot slow small smooth snack soap sock socket soda sofa soft soup south
+    spatula spice spin sponge spoon spoons spot spray spread square squash squeeze stack stand star start steak
+    steam steel steer stem step stick stir stop store stove straight straw string strip sugar sweep sweet switch
+    table take tall tank tap tape tea tear ten test than that the them then there these thin thing this those three
+    through throw tie tile tin tip tire to toast toaster together tomato too tool top torch toss touch towel tower
+    toy toys track trash tray tree triangle tub tube tubes tune turn turner twist two under unfold unlock unplug
+    unscrew unstack up upper upright use vase vent vertical wall wand warm wash waste water wax way west wet what
+    wheel while white wide window wine wipe wire with wood wooden wool wrap wrench write yellow yogurt zero zip zone
     """.split()  # noqa: SIM905 - a list of words reads better so
 )
 

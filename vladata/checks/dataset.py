@@ -24,7 +24,7 @@ def outliers(
     times: float = 2.5,
     spread: float = 0.75,
     beyond: float = 3.0,
-    reach: float = 0.5,
+    reach: float = 1.0,
 ) -> Iterator[Finding]:
     """An episode is like the others of its task in length, path, speed, start and range."""
     limits = Limits(episodes=round(episodes), times=times, spread=spread, beyond=beyond, reach=reach)
@@ -79,11 +79,11 @@ def session_drift(
         yield Finding(
             message=f"{what} of {column.label} is {amount(drift.here, column)} in {drift.key} "
             f"{named(drift.session)} ({len(drift.places):,} episodes) and {amount(drift.elsewhere, column)} in the "
-            f"others ({drift.num_others:,} episodes), {abs(drift.here - drift.elsewhere) / drift.spread:.3g} times "
+            f"others ({drift.num_others:,} episodes), {drift.size / drift.spread:.3g} times "
             f"the spread of {amount(drift.spread, column)} within a session; its zero must not move",
             location=f"/streams/{column.signal}/values",
             others=tuple(facts[int(i)].episode_id for i in drift.places),
-            magnitude=abs(drift.here - drift.elsewhere),
+            magnitude=drift.size,
             dimensions=(column.name,),
         )
 
@@ -108,12 +108,16 @@ def imbalance(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: f
         more = f" ({len(few):,} tasks have as few)" if len(few) > 1 else ""
         rare = set(few)
         yield Finding(
-            message=f"task {named(texts[most[0]])} has {most[1]:,} episodes and {named(texts[least[0]])} has {least[1]:,}"
-            f", {most[1] / least[1]:.4g} times less{more}; below {times:g} times both are learned",
+            message=f"task {named(texts[most[0]])} has {_episodes(most[1])} and {named(texts[least[0]])} has "
+            f"{_episodes(least[1])}, {most[1] / least[1]:.4g} times less{more}; it must be less than {times:g} times",
             location="/instructions",
             others=tuple(f.episode_id for f in facts if task_of(f) in rare),
             magnitude=most[1] / least[1],
         )
+
+
+def _episodes(count: int) -> str:
+    return "1 episode" if count == 1 else f"{count:,} episodes"
 
 
 def _must_change(column: Column) -> bool:
