@@ -18,6 +18,8 @@ FEWEST_ROWS = 5
 """Two episodes have at least this many different poses, or their hashes say nothing."""
 FEWEST_WAYS = 8
 """Ways can be compared where there are this many: how near the others are to each other must be known."""
+LEAST_SPREAD = 0.05
+"""Spreads of a pose count as at least this part of the largest one."""
 COORDINATES = 8
 """Principal directions in which the nearest way is looked for."""
 
@@ -95,9 +97,11 @@ def _by_way(places: IntArray, ways: FloatArray, nearness: float) -> Iterator[tup
     from scipy.spatial import cKDTree
 
     spread = ways.std(axis=0)
-    scaled = (ways - ways.mean(axis=0))[:, spread > 0] / spread[spread > 0]
-    if scaled.size == 0:
+    largest = float(spread.max(initial=0.0))
+    if largest == 0:
         return
+    # Where all are at the same pose, as at home, only noise differs: it must not be blown up.
+    scaled = (ways - ways.mean(axis=0)) / np.maximum(spread, LEAST_SPREAD * largest)
     _, axes = np.linalg.eigh(scaled.T @ scaled)
     low = scaled @ axes[:, -COORDINATES:]
     near = np.asarray(cKDTree(low).query(low, k=5)[1])

@@ -29,6 +29,8 @@ PHASES = 8
 """Poses kept of a motion."""
 MOST_SAMPLES = 256
 """Samples that a path is measured over; more would add up the noise."""
+MOST_PARTS = 64
+"""Parts of an episode whose mean poses make its way."""
 MOST_HASHES = 32
 """Hashes kept of an episode's rows."""
 GRAIN = 1e4
@@ -174,6 +176,14 @@ def _poses(episode: Episode) -> tuple[FloatArray, NDArray[np.bool_]] | None:
     return np.concatenate(columns, axis=1), np.array(grippers)
 
 
+def _smoothed(values: FloatArray) -> FloatArray:
+    """Means of at most 64 parts of equal length: noise would add to the way."""
+    if len(values) <= MOST_PARTS:
+        return values
+    starts = np.linspace(0, len(values), MOST_PARTS + 1).astype(int)
+    return np.asarray(np.add.reduceat(values, starts[:-1], axis=0) / np.diff(starts)[:, None])
+
+
 def _is_pose(dimension: Dimension) -> bool:
     return dimension.kind in POSES and dimension.mode in {None, Mode.ABSOLUTE}
 
@@ -184,7 +194,7 @@ def _path(episode: Episode) -> NDArray[np.float32] | None:
     if found is None:
         return None
     values, grippers = found
-    values = values[np.isfinite(values).all(axis=1)]
+    values = _smoothed(values[np.isfinite(values).all(axis=1)])
     if len(values) < 2:
         return None
     moving = values[:, ~grippers] if not grippers.all() else values

@@ -5,7 +5,8 @@ import re
 __all__ = ["tells_failure", "tells_success"]
 
 _FAILED = re.compile(
-    r"\b(fail(s|ed|ure|ures)?|unsuccessful(ly)?|abort(ed)?|gave up|given up|timed? ?out|drop(s|ped)?(?!( \w+){0,3} (in|into)\b)|slip(s|ped)?|"
+    r"\b(fail(s|ed|ure|ures)?|unsuccessful(ly)?|abort(ed)?|gave up|given up|timed? ?out|"
+    r"drop(s|ped)?(?!( \w+){0,3} (in|into)\b)|slip(s|ped)?|"
     r"collision|collided|crash(ed)?|stuck|jammed|spilled|broke|broken|fell|missed|incomplete|unfinished|"
     r"knocked (it |the \w+ )?over|wrong (object|cube|place|bin|side|task|one)|emergency stop|e-?stop)\b"
 )

@@ -55,4 +55,4 @@ _WORDS = frozenset(
 
 def is_word(word: str) -> bool:
     """Whether a word, in lower case, is a common one of instructions or its plural."""
-    return word in _WORDS or (word.endswith("s") and word[:-1] in _WORDS)
+    return word in FUNCTION_WORDS or word in _WORDS or (word.endswith("s") and word[:-1] in _WORDS)

@@ -58,7 +58,7 @@ def versions(facts: Sequence[EpisodeFacts]) -> Iterator[Finding]:
         others = (
             f.episode_id for f in facts if f.embodiment == name and (f.embodiment_version, f.embodiment_digest) != usual
         )
-        shown = [f"version {v} ({d[:12] or 'no digest'}) in {n:,} episodes" for (v, d), n in sorted(found.items())]
+        shown = [f"version {v} ({d[:12] or 'no digest'}) in {_episodes(n)}" for (v, d), n in sorted(found.items())]
         yield Finding(
             message=f"embodiment {clip(printable(name), 60)} has {len(found)} schemas: {listed(shown)}; all episodes "
             "must have the same one",
