@@ -98,7 +98,7 @@ class TestNearContent:
         def noisy(values):
             return values + np.random.default_rng(7).normal(0, 5e-4, values.shape)
 
-        facts = [demonstration(i) for i in range(12)]
+        facts = [demonstration(i) for i in range(24)]
         facts.append(trimmed(5, 0, 21, values={"arm": noisy}))
         (finding,) = judged(facts, "duplicates.near_content")
         assert finding.others == (facts[5].episode_id, "copy")
@@ -110,7 +110,7 @@ class TestNearContent:
         assert len(judged(facts, "duplicates.equal_content")) == 1
 
     def test_different_demonstrations_pass(self):
-        assert judged([demonstration(i) for i in range(12)], "duplicates.near_content") == []
+        assert judged([demonstration(i) for i in range(24)], "duplicates.near_content") == []
 
     def test_a_common_pose_of_rest_is_no_copy(self):
         def rests(values):

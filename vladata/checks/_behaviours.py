@@ -45,6 +45,14 @@ class Split:
     """The lowest silhouette of one motion."""
     moved: float
     """Mean silhouette of the same groups where each motion counts from its start."""
+    gap: float
+    """Between the groups on the line through their means, as a part of all that the motions cover of it."""
+
+    @property
+    def chance(self) -> float:
+        """Expected number of such gaps where the motions are spread evenly over the line."""
+        intervals = len(self.first) + len(self.second) - 1
+        return intervals * float(1 - self.gap) ** intervals
 
 
 def _unit(column: Column) -> str:
@@ -125,8 +133,20 @@ def two_groups(found: Motions, part: float) -> Split | None:
     from_start = _scaled(found.ways - found.ways[:, :1], found.units)
     moved = _silhouettes(squareform(pdist(from_start)), first, second)
     return Split(
-        first=first, second=second, separation=float(own.mean()), worst=float(own.min()), moved=float(moved.mean())
+        first=first,
+        second=second,
+        separation=float(own.mean()),
+        worst=float(own.min()),
+        moved=float(moved.mean()),
+        gap=_gap(values[first], values[second]),
     )
+
+
+def _gap(first: FloatArray, second: FloatArray) -> float:
+    line = first.mean(axis=0) - second.mean(axis=0)
+    upper, lower = first @ line, second @ line
+    covered = float(max(upper.max(), lower.max()) - min(upper.min(), lower.min()))
+    return float(np.clip((upper.min() - lower.max()) / covered, 0.0, 1.0)) if covered > 0 else 0.0
 
 
 def _silhouettes(distance: FloatArray, first: NDArray[np.int64], second: NDArray[np.int64]) -> FloatArray:

@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 
 FEWEST_ROWS = 5
 """Two episodes have at least this many different poses, or their hashes say nothing."""
-FEWEST_WAYS = 8
+FEWEST_WAYS = 20
 """Ways can be compared where there are this many: how near the others are to each other must be known."""
 LEAST_SPREAD = 0.05
 """Spreads of a pose count as at least this part of the largest one."""
@@ -27,13 +27,13 @@ Pairs = dict[tuple[int, int], float]
 """Two places in the facts, the lower first, and the share of poses in common; 0 where only the ways are the same."""
 
 
-def near_pairs(facts: Sequence[EpisodeFacts], shared: float, nearness: float) -> Pairs:
+def near_pairs(facts: Sequence[EpisodeFacts], shared: float, chance: float) -> Pairs:
     """Pairs of episodes of different content that are nearly the same.
 
     Args:
         facts: All episodes.
         shared: Share of the shorter one's different poses that the other has as well.
-        nearness: Ways nearer to each other than this part of the median distance to the third nearest are the same.
+        chance: Ways are the same where they are nearer than this many pairs are by chance in a dataset without copies.
 
     Returns:
         By pair. Not all pairs of a group are there, but all its members are connected.
@@ -54,7 +54,7 @@ def near_pairs(facts: Sequence[EpisodeFacts], shared: float, nearness: float) ->
             values.append(way.astype(np.float32).ravel())
     pairs = _by_hashes(sketches, shared)
     for places, values in ways.values():
-        for pair in _by_way(np.array(places), np.stack(values).astype(np.float64), nearness):
+        for pair in _by_way(np.array(places), np.stack(values).astype(np.float64), chance):
             pairs.setdefault(pair, 0.0)
     return pairs
 
@@ -89,7 +89,7 @@ def _share(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
     return min(1.0, alike * sum(sizes) / (1 + alike) / min(sizes))
 
 
-def _by_way(places: IntArray, ways: FloatArray, nearness: float) -> Iterator[tuple[int, int]]:
+def _by_way(places: IntArray, ways: FloatArray, chance: float) -> Iterator[tuple[int, int]]:
     keep = np.isfinite(ways).all(axis=1) & (np.abs(ways).max(axis=1, initial=0.0) < 1e9)
     places, ways = places[keep], ways[keep]
     if len(places) < FEWEST_WAYS:
@@ -107,11 +107,27 @@ def _by_way(places: IntArray, ways: FloatArray, nearness: float) -> Iterator[tup
     near = np.asarray(cKDTree(low).query(low, k=5)[1])
     distance = np.linalg.norm(scaled[near] - scaled[:, None], axis=2)
     distance[near == np.arange(len(near))[:, None]] = np.inf
-    # The third nearest: where most episodes have a copy, the nearest would be the copy.
-    typical = float(np.median(np.sort(distance, axis=1)[:, 2]))
-    for i, k in np.argwhere(distance < nearness * typical).tolist():
-        a, b = sorted((int(places[i]), int(places[near[i, k]])))
+    order = np.argsort(distance, axis=1)
+    first, second, third = (np.take_along_axis(distance, order[:, k : k + 1], axis=1)[:, 0] for k in range(3))
+    ratio = first / np.where(third > 0, third, 1.0)
+    expected = 2 * len(ratio) * ratio ** _freedom(second, third)
+    for i in np.flatnonzero((expected < chance) & (third > 0)).tolist():
+        a, b = sorted((int(places[i]), int(places[near[i, order[i, 0]]])))
         yield a, b
+
+
+def _freedom(second: FloatArray, third: FloatArray) -> float:
+    """In how many directions the ways differ, 1 to 8.
+
+    Of the neighbours within the third, each is within a part x of its distance with the probability x ** freedom. So
+    the second one's median part tells the freedom (after Levina and Bickel, NIPS 2004), and the first one's what
+    chance it has: scripted demonstrations that differ by the place of one object come near each other by chance.
+    """
+    part = float(np.median(second[third > 0] / third[third > 0])) if (third > 0).any() else 0.0
+    if not 0 < part < 1:
+        return 1.0
+    # One standard error less, so that few episodes promise nothing.
+    return float(np.clip(np.log(0.5) / (2 * np.log(part)) * (1 - len(third) ** -0.5), 1.0, 8.0))
 
 
 def connected(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:

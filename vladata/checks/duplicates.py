@@ -46,9 +46,9 @@ def _differ(facts: Sequence[EpisodeFacts], group: Sequence[int], field: str) -> 
 
 
 @dataset_check(Severity.WARNING, features=(rows, path))
-def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, nearness: float = 0.2) -> Iterator[Finding]:
+def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: float = 0.002) -> Iterator[Finding]:
     """No two episodes hold nearly the same demonstration: trimmed, encoded anew, resampled or with noise."""
-    pairs = near_pairs(facts, shared, nearness)
+    pairs = near_pairs(facts, shared, chance)
     groups = connected(list(pairs))
     names = {i: k for k, group in enumerate(groups) for i in group}
     best = [0.0] * len(groups)
@@ -68,7 +68,7 @@ def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, nearness
 
 
 @dataset_check(Severity.ERROR, features=(rows, path))
-def across_splits(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, nearness: float = 0.2) -> Iterator[Finding]:
+def across_splits(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: float = 0.002) -> Iterator[Finding]:
     """No demonstration lies in two splits, whole or nearly."""
     splits = [fact.split for fact in facts]
     if len({s for s in splits if s}) < 2:
@@ -78,7 +78,7 @@ def across_splits(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, nearnes
     for i, fact in enumerate(facts):
         if fact.recording_id and recordings.setdefault(fact.recording_id, i) != i:
             links.append((recordings[fact.recording_id], i))
-    links += near_pairs(facts, shared, nearness)
+    links += near_pairs(facts, shared, chance)
     leaks: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
     for group in connected(links):
         there = tuple(sorted({splits[i] for i in group if splits[i]}))

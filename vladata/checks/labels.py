@@ -253,11 +253,14 @@ def many_behaviours(
     part: float = 0.2,
     separation: float = 0.5,
     motion: float = 0.15,
+    chance: float = 0.005,
 ) -> Iterator[Finding]:
     """Episodes of one instruction show one behaviour: their motions do not fall into two separate groups."""
     for found in motions(facts, round(episodes)):
         split = two_groups(found, part)
-        if split is None or split.separation < separation or split.worst < separation / 2 or split.moved < motion:
+        if split is None or split.chance > chance or split.moved < motion:
+            continue
+        if split.separation < separation or split.worst < separation / 2:
             continue
         ids = [facts[int(i)].episode_id for i in found.places[split.second]]
         yield Finding(
