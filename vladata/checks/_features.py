@@ -31,6 +31,8 @@ MOST_SAMPLES = 256
 """Samples that a path is measured over; more would add up the noise."""
 MOST_PARTS = 64
 """Parts of an episode whose mean poses make its way."""
+LARGEST = 1e12
+"""Values beyond are all the same to the hashes."""
 MOST_HASHES = 32
 """Hashes kept of an episode's rows."""
 GRAIN = 1e4
@@ -87,10 +89,7 @@ def columns_of(facts: EpisodeFacts) -> tuple[Column, ...]:
 
 
 def _thinned(values: FloatArray) -> FloatArray:
-    """Finite rows, evenly thinned out."""
-    good = np.isfinite(values)
-    if not good.all():
-        values = values[good.all(axis=1)]
+    """Rows evenly thinned out."""
     return values[:: -(-len(values) // MOST_SAMPLES)] if len(values) > MOST_SAMPLES else values
 
 
@@ -109,9 +108,16 @@ def _summary(episode: Episode) -> NDArray[np.float32] | None:
     return table.astype(np.float32)
 
 
+def _finite(values: FloatArray) -> FloatArray:
+    """Rows without NaN and infinity."""
+    if np.isfinite(values.sum()):
+        return values
+    return values[np.isfinite(values).all(axis=1)]
+
+
 def _moments(one: Numbers | None, width: int) -> FloatArray:
     table = np.full((len(ROWS), width), np.nan)
-    values = one.values[np.isfinite(one.values).all(axis=1)] if one is not None else np.zeros((0, width))
+    values = _finite(one.values) if one is not None else np.zeros((0, width))
     if len(values) == 0:
         return table
     table[0], table[1] = np.median(values[:3], axis=0), np.median(values[-3:], axis=0)
@@ -153,7 +159,7 @@ def _median_difference(
     if max(left) >= measured.shape[1] or max(right) >= commanded.shape[1]:
         return np.full(len(pairs), np.nan)
     difference = measured[:, left].astype(np.float64) - commanded[:, right]
-    difference = difference[np.isfinite(difference).all(axis=1)]
+    difference = _finite(difference)
     return np.median(difference, axis=0) if len(difference) else np.full(len(pairs), np.nan)
 
 
@@ -194,7 +200,7 @@ def _path(episode: Episode) -> NDArray[np.float32] | None:
     if found is None:
         return None
     values, grippers = found
-    values = _smoothed(values[np.isfinite(values).all(axis=1)])
+    values = _smoothed(_finite(values))
     if len(values) < 2:
         return None
     moving = values[:, ~grippers] if not grippers.all() else values
@@ -239,14 +245,14 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _hashed(values: FloatArray) -> NDArray[np.uint64]:
     """One hash for each row in which something moved, [n]."""
-    whole = np.nan_to_num(np.clip(np.round(values * GRAIN), -(2.0**62), 2.0**62)).astype(np.int64)
-    moved = np.concatenate(([True], (np.diff(whole, axis=0) != 0).any(axis=1)))
-    whole_bits: NDArray[np.uint64] = whole[moved].view(np.uint64)
-    hashes = np.zeros(len(whole_bits), dtype=np.uint64)
+    if not np.abs(values).max(initial=0.0) < LARGEST:  # NaN as well
+        values = np.nan_to_num(np.clip(values, -LARGEST, LARGEST))
+    whole = np.rint(values * GRAIN).astype(np.int64)
+    moved = np.concatenate(([True], (whole[1:] != whole[:-1]).any(axis=1)))
+    bits: NDArray[np.uint64] = whole[moved].view(np.uint64)
+    factors = _mixed(np.arange(1, bits.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)
     with np.errstate(over="ignore"):
-        for column in range(whole_bits.shape[1]):
-            hashes = _mixed(hashes * np.uint64(31) + whole_bits[:, column] + np.uint64(0x9E3779B97F4A7C15))
-    return hashes
+        return _mixed(bits @ factors)
 
 
 layout = Feature(name="dataset.layout", function=_layout)

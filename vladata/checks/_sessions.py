@@ -131,4 +131,11 @@ def _moved(
 
 
 def _deviation(values: FloatArray, middle: FloatArray) -> FloatArray:
-    return np.asarray(1.4826 * np.median(np.abs(values - middle), axis=0))
+    """Robust standard deviation, the larger of two: by the median deviation, and by the range of the inner 80 %.
+
+    Of five normal values the inner 80 % (interpolated) span 1.7 standard deviations on average; the median deviation
+    alone is too often too small there.
+    """
+    by_median = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    low, high = np.quantile(values, [0.1, 0.9], axis=0)
+    return np.asarray(np.maximum(by_median, (high - low) / (1.7 if len(values) < 10 else 2.56)))

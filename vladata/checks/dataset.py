@@ -70,7 +70,7 @@ def versions(facts: Sequence[EpisodeFacts]) -> Iterator[Finding]:
 
 @dataset_check(Severity.WARNING, features=(layout, summary))
 def session_drift(
-    facts: Sequence[EpisodeFacts], *, episodes: float = 5, smallest: float = 0.03, sigmas: float = 3.0
+    facts: Sequence[EpisodeFacts], *, episodes: float = 5, smallest: float = 0.03, sigmas: float = 2.5
 ) -> Iterator[Finding]:
     """A joint's zero is the same in all sessions."""
     for drift in drifts(facts, round(episodes), smallest, sigmas):
