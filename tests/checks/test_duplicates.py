@@ -78,8 +78,8 @@ class TestNearContent:
         assert finding.severity is Severity.WARNING
         assert finding.others == (facts[2].episode_id, "copy")
         assert finding.message == (
-            "2 episodes hold nearly the same demonstration: demo_002.mcap, demo_002.mcap share 99 % of their poses; "
-            "it counts as often in training, and all must be in one split"
+            "2 episodes hold nearly the same demonstration: demo_002.mcap, demo_002.mcap share about 100 % of their "
+            "poses; it counts as often in training, and all must be in one split"
         )
 
     def test_copies_of_copies_are_one_group(self):
@@ -118,6 +118,13 @@ class TestNearContent:
             return values
 
         facts = [demonstration(i, values={"arm": rests}) for i in range(6)]
+        assert judged(facts, "duplicates.near_content") == []
+
+    def test_numbers_of_few_values_are_no_copies(self):
+        """A vector of two coarse numbers passes the same pairs in most episodes, in another order."""
+        flat = build_embodiment(num_joints=1, cameras=())
+        coarse = {n: lambda v: np.round(v * 8) / 8 for n in ("arm", "command")}
+        facts = [demonstration(i, embodiment=flat, values=coarse, duration_s=8.0) for i in range(8)]
         assert judged(facts, "duplicates.near_content") == []
 
     def test_many_copies_are_one_finding_and_take_no_pass_each(self):

@@ -31,6 +31,8 @@ MOST_SAMPLES = 256
 """Samples that a path is measured over; more would add up the noise."""
 MOST_PARTS = 64
 """Parts of an episode whose mean poses make its way."""
+FEW_DIMENSIONS = 4
+"""Vectors of fewer dimensions have the same rows by chance."""
 LARGEST = 1e12
 """Values beyond are all the same to the hashes."""
 MOST_HASHES = 32
@@ -226,10 +228,14 @@ def _rows(episode: Episode) -> NDArray[np.uint64] | None:
     candidates = measured or commanded
     if not candidates:
         return None
-    # The widest vector says most; of commands alone, three in a row, for they may be few different ones.
+    # The widest vector says most. Of commands and of few dimensions three rows in a row, for there may be few different
+    # ones; a single number passes the same values in each episode.
     widest = max(candidates, key=lambda n: n.values.shape[1])
+    width = widest.values.shape[1]
+    if width < 2:
+        return None
     hashes = _hashed(widest.values)
-    if not measured and len(hashes) > 2:
+    if (not measured or width < FEW_DIMENSIONS) and len(hashes) > 2:
         hashes = _mixed(hashes[:-2] * np.uint64(3) + hashes[1:-1] * np.uint64(5) + hashes[2:] * np.uint64(7))
     hashes = np.unique(hashes)
     return np.concatenate(([np.uint64(len(hashes))], hashes[:MOST_HASHES]))

@@ -46,7 +46,7 @@ def _differ(facts: Sequence[EpisodeFacts], group: Sequence[int], field: str) -> 
 
 
 @dataset_check(Severity.WARNING, features=(rows, path))
-def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: float = 0.002) -> Iterator[Finding]:
+def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.7, chance: float = 0.002) -> Iterator[Finding]:
     """No two episodes hold nearly the same demonstration: trimmed, encoded anew, resampled or with noise."""
     pairs = near_pairs(facts, shared, chance)
     groups = connected(list(pairs))
@@ -56,7 +56,7 @@ def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: 
         best[names[a]] = max(best[names[a]], part)
     for group, same in zip(groups, best, strict=True):
         members = sorted(group)
-        how = f"share {100 * same:.0f} % of their poses" if same else "went the same way"
+        how = f"share about {100 * same:.0f} % of their poses" if same else "went the same way"
         yield Finding(
             message=f"{len(members)} episodes hold nearly the same demonstration: "
             f"{listed([_place(facts, i) for i in members], 4)} {how}; it counts as often in training, and all must be "
@@ -68,7 +68,7 @@ def near_content(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: 
 
 
 @dataset_check(Severity.ERROR, features=(rows, path))
-def across_splits(facts: Sequence[EpisodeFacts], *, shared: float = 0.5, chance: float = 0.002) -> Iterator[Finding]:
+def across_splits(facts: Sequence[EpisodeFacts], *, shared: float = 0.7, chance: float = 0.002) -> Iterator[Finding]:
     """No demonstration lies in two splits, whole or nearly."""
     splits = [fact.split for fact in facts]
     if len({s for s in splits if s}) < 2:
