@@ -14,9 +14,20 @@ from ._look import listed, quantity
 from ._mode import OtherMode, other_modes
 from ._order import inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
+from ._poses import compare_poses
 from ._scale import Scaled, scaled
 
-__all__ = ["causality", "gripper_polarity", "joint_order", "lag", "measured_lag", "mode", "shifted_state", "units"]
+__all__ = [
+    "causality",
+    "gripper_polarity",
+    "joint_order",
+    "kinematics",
+    "lag",
+    "measured_lag",
+    "mode",
+    "shifted_state",
+    "units",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -225,4 +236,25 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
             location=pair.location,
             magnitude=-worst.correlation,
             dimensions=tuple(items[m.pair].command.name for m in members),
+        )
+
+
+@check(Severity.ERROR)
+def kinematics(episode: Episode, *, distance: float = 0.02, angle: float = 0.1) -> Iterator[Finding]:
+    """The recorded pose is where the joints say that it is."""
+    for chain in episode.embodiment.kinematics:
+        found = compare_poses(episode, chain)
+        if found is None:
+            continue
+        is_turned = found.angle is not None and found.angle > angle
+        if found.distance <= distance and not is_turned:
+            continue
+        turned = f" and turned by {found.angle:.3g} rad (at most {angle:g})" if found.angle is not None else ""
+        cause = f"; it would fit if {found.cause}" if found.cause and found.distance > distance else ""
+        yield Finding(
+            message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; at most "
+            f"{distance:g} m, and {found.worst:.4f} m at step {found.worst_step:,}){turned}{cause}",
+            location=f"/streams/{chain.pose}/values",
+            steps=(found.worst_step, found.worst_step + 1),
+            magnitude=max(found.distance / distance, (found.angle or 0.0) / angle),
         )
