@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..episode import Episode
 from ._pairs import Pairs, changes, paired
 
-__all__ = ["Lag", "at_lag", "estimate", "moving"]
+__all__ = ["Lag", "estimate", "moving"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -17,6 +17,12 @@ BoolArray = NDArray[np.bool_]
 SEARCH_S = 0.6
 """Lags are searched up to so many seconds, at least 3 steps, at most a third of the episode."""
 MOST_STEPS = 20
+FAST_HZ = 15.0
+"""From this rate on a peak is wide enough to fit it to two steps on either side."""
+LEAST_HEIGHT = 0.5
+"""Correlation below which a pair says nothing about the lag."""
+VALLEY = 0.8
+"""A second top counts where the correlation falls below this share of it between both."""
 FEWEST_STEPS = 8
 """Fewer steps tell nothing about a lag."""
 
@@ -66,14 +72,17 @@ def estimate(episode: Episode) -> Lag | None:
     wanted, moved = changes(pairs)
     most = min(max(3, round(SEARCH_S * episode.embodiment.rate_hz)), MOST_STEPS, len(wanted) // 3)
     profile = _profile(wanted, moved, most)
-    peaks, heights = _peaks(profile, most)
+    width = 2 if episode.embodiment.rate_hz >= FAST_HZ else 1
+    peaks, heights = _peaks(profile, most, width)
     good = np.clip(heights, 0.0, 0.99)
-    weights = good**2 / (1.02 - good**2)
+    weights = np.where(good >= LEAST_HEIGHT, good**2 / (1.02 - good**2), 0.0)
     total = float(weights.sum())
     if total <= 0:
         return _lag(pairs, wanted, moved, peaks, heights)
     mean = profile @ weights / total
-    (steps,), (height,) = _peaks(mean[:, None], most)
+    (steps,), (height,) = _peaks(mean[:, None], most, width)
+    if abs(steps) >= most:
+        return _lag(pairs, wanted, moved, peaks, heights)
     error = np.sqrt(weights @ np.square(peaks - steps) / total / max(1.0, total**2 / float(weights @ weights)))
     return _lag(pairs, wanted, moved, peaks, heights, (float(steps), float(height), float(error), _second(mean)))
 
@@ -115,9 +124,11 @@ def _profile(wanted: FloatArray, moved: FloatArray, most: int) -> FloatArray:
 
 
 def _even(change: FloatArray) -> FloatArray:
-    """Signed square roots, of mean 0: a few fast motions don't outweigh the many slow ones."""
-    root = np.sign(change) * np.sqrt(np.abs(change))
-    return np.asarray(root - root.mean(axis=0))
+    """Changes with large ones made smaller, of mean 0: a few fast motions don't outweigh the many slow ones."""
+    size = np.sqrt(np.mean(np.square(change), axis=0))
+    with np.errstate(invalid="ignore", over="ignore"):
+        even = np.nan_to_num(change / np.sqrt(np.abs(change) + size + 1e-300), posinf=0.0, neginf=0.0)
+    return np.asarray(even - even.mean(axis=0))
 
 
 def _energy(total: FloatArray, start: int, size: int) -> FloatArray:
@@ -126,32 +137,34 @@ def _energy(total: FloatArray, start: int, size: int) -> FloatArray:
     return np.where(part > 1e-12 * total[-1], part, 0.0)
 
 
-def _peaks(profile: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
-    """Lag and height of the highest place of each column, between two lags where a parabola has its top there."""
+def _peaks(profile: FloatArray, most: int, width: int) -> tuple[FloatArray, FloatArray]:
+    """Lag and height of the highest place of each column; between two lags where a parabola has its top there.
+
+    Args:
+        profile: [2 * most + 1, P].
+        most: Largest lag.
+        width: Places on either side that the parabola is fitted to.
+    """
     top = np.argmax(profile, axis=0)
     columns = np.arange(profile.shape[1])
-    inner = np.clip(top, 1, len(profile) - 2)
-    low, middle, high = (profile[inner + k, columns] for k in (-1, 0, 1))
-    bend = low - 2 * middle + high
+    inner = np.clip(top, width, len(profile) - 1 - width)
+    offsets = np.arange(-width, width + 1)
+    part = profile[inner + offsets[:, None], columns]
+    # Least squares of a parabola at places that lie evenly about 0.
+    square = offsets**2 - np.mean(offsets**2)
+    slope = offsets @ part / np.sum(offsets**2)
+    bend = square @ part / np.sum(square**2)
     is_inside = (inner == top) & (bend < 0)
-    shift = np.where(is_inside, 0.5 * (low - high) / np.where(is_inside, bend, 1.0), 0.0)
-    return top - most + shift, profile[top, columns]
+    shift = np.where(is_inside, -slope / (2 * np.where(is_inside, bend, 1.0)), 0.0)
+    return top - most + np.clip(shift, -1.0, 1.0), profile[top, columns]
 
 
 def _second(mean: FloatArray) -> float:
-    """Height of the highest local top beside the highest one; motion that repeats itself has several."""
+    """Height of the highest top that a valley parts from the highest one; motion that repeats itself has several."""
     top = int(np.argmax(mean))
-    inner = np.flatnonzero((mean[1:-1] >= mean[:-2]) & (mean[1:-1] >= mean[2:])) + 1
-    return float(max((mean[k] for k in inner if abs(k - top) > 1), default=0.0))
-
-
-def at_lag(lag: Lag, *, levels: bool) -> tuple[FloatArray, FloatArray]:
-    """Commands and what was measured the lag later, side by side, [N, P]: their values, or their changes."""
-    first, second = (lag.pairs.commanded, lag.pairs.measured) if levels else (lag.wanted, lag.moved)
-    shift = lag.whole
-    size = max(0, len(first) - abs(shift))
-    a, b = max(0, -shift), max(0, shift)
-    return first[a : a + size], second[b : b + size]
+    tops = (int(k) + 1 for k in np.flatnonzero((mean[1:-1] >= mean[:-2]) & (mean[1:-1] >= mean[2:])))
+    parted = [k for k in tops if mean[min(k, top) : max(k, top) + 1].min() < VALLEY * mean[k]]
+    return float(max((mean[k] for k in parted), default=0.0))
 
 
 def moving(values: FloatArray, least: float) -> BoolArray:

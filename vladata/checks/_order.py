@@ -150,33 +150,32 @@ def _follow(lag: Lag, chosen: list[int]) -> _Follow:
 def swapped(lag: Lag, *, correlation: float) -> Swapped | None:
     """Find commands that are followed by each other's joints; joints that move alike are nobody's.
 
-    Each must be followed with this correlation by another joint, more clearly than by its own, and all of them together
-    must be a permutation. Targets must be much nearer to the other joint than to their own; half the correlation is
-    enough then.
+    All of them together must be a permutation. Where targets, or ways that deltas add up to, are much nearer to another
+    joint than to their own, half the correlation is enough; else deltas must be followed with this correlation by
+    another joint, more clearly than by their own.
     """
     chosen = _judged(lag)
     if len(chosen) < 2:
         return None
     follow = _follow(lag, chosen)
-    own = np.diag(follow.best)
+    own = np.maximum(np.diag(follow.best), 0.0)
     off = np.where(np.eye(len(chosen), dtype=bool) | ~_comparable(lag, chosen), -np.inf, follow.best)
     distance = _distances(lag, chosen, int(np.median(np.diag(follow.lag))))
-    if distance is not None:
-        off = np.where(distance < ALIKE * np.diag(distance)[:, None], off, -np.inf)
-        target = np.argmin(np.where(np.isfinite(off), distance, np.inf), axis=1)
-    else:
-        off = np.where(off > np.maximum(own, 0.0)[:, None] + ALIKE / 4, off, -np.inf)
+    near = (distance < ALIKE * np.diag(distance)[:, None]) & (off >= correlation / 2)
+    target = np.where(near.any(axis=1), np.argmin(np.where(near, distance, np.inf), axis=1), -1)
+    moved = _cycles(target)
+    if not moved:
         target = np.argmax(off, axis=1)
-    best = off[np.arange(len(chosen)), target]
-    least = correlation if distance is None else correlation / 2
-    moved = _cycles(np.where(best >= least, target, -1))
-    if not moved or (distance is None and float((best - np.maximum(own, 0.0))[moved].mean()) < ALIKE):
-        return None
+        best = off[np.arange(len(chosen)), target]
+        is_clear = lag.pairs.is_rate[chosen] & (best >= correlation) & (best > own + ALIKE / 4)
+        moved = _cycles(np.where(is_clear, target, -1))
+        if not moved or float((best - own)[moved].mean()) < ALIKE:
+            return None
     return Swapped(
         pairs=tuple(chosen[k] for k in moved),
         follows=tuple(chosen[int(target[k])] for k in moved),
-        own=float(own[moved].max()),
-        other=float(best[moved].min()),
+        own=float(np.diag(follow.best)[moved].max()),
+        other=float(off[moved, target[moved]].min()),
     )
 
 
@@ -201,18 +200,23 @@ def _comparable(lag: Lag, chosen: list[int]) -> NDArray[np.bool_]:
     return np.array([[a == b for b in kinds] for a in kinds])
 
 
-def _distances(lag: Lag, chosen: list[int], shift: int) -> FloatArray | None:
-    """Root mean square between each command and each state, [K, K]; None where some commands are no targets."""
-    pairs = lag.pairs
-    if pairs.is_rate[chosen].any():
-        return None
-    a, b = pairs.commanded[: len(pairs.commanded) - shift, chosen], pairs.measured[shift:, chosen]
+def _distances(lag: Lag, chosen: list[int], shift: int) -> FloatArray:
+    """Root mean square between each command and each state, [K, K]; of changes: between their sums."""
+    pairs, count = lag.pairs, len(lag.wanted) - shift
+    commands, states = pairs.commanded[:count, chosen], pairs.measured[shift : shift + count, chosen]
+    ways = [_centred(np.cumsum(x[:, chosen], axis=0)) for x in (lag.wanted[:count], lag.moved[shift:])]
+    is_rate = pairs.is_rate[chosen]
+    a, b = np.where(is_rate, ways[0], commands), np.where(is_rate, ways[1], states)
     known = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
     a, b = a[known], b[known]
     if len(a) < FEWEST_STEPS:
-        return None
+        return np.full((len(chosen), len(chosen)), np.nan)
     square = np.square(a).sum(axis=0)[:, None] + np.square(b).sum(axis=0) - 2 * a.T @ b
     return np.asarray(np.sqrt(np.maximum(square, 0.0) / len(a)))
+
+
+def _centred(values: FloatArray) -> FloatArray:
+    return np.asarray(values - values.mean(axis=0))
 
 
 def mirrored(lag: Lag, *, correlation: float) -> list[Mirrored]:

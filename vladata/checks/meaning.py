@@ -79,7 +79,7 @@ def measured_lag(episode: Episode) -> FloatArray | None:
 
 @dataset_check(Severity.WARNING, features=(measured_lag,))
 def lag(
-    facts: Sequence[EpisodeFacts], *, steps: float = 0.6, spreads: float = 3.5, height: float = 0.5
+    facts: Sequence[EpisodeFacts], *, steps: float = 0.6, spreads: float = 3.0, height: float = 0.5
 ) -> Iterator[Finding]:
     """States follow their commands after the same time in all episodes of an embodiment."""
     groups: dict[str, list[tuple[int, float]]] = {}
