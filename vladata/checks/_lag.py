@@ -110,17 +110,26 @@ def _lag(
 
 
 def _profile(wanted: FloatArray, moved: FloatArray, most: int) -> FloatArray:
-    """Correlation of both at each lag from -most to most, [2 * most + 1, P]."""
+    """Correlation of both at each lag from -most to most, [2 * most + 1, P], each over the steps that both have."""
     first, second = _even(wanted), _even(moved)
     count, result = len(first), np.zeros((2 * most + 1, first.shape[1]))
+    sums = [np.cumsum(np.stack([x, x * x]), axis=1) for x in (first, second)]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        before, after = np.cumsum(first**2, axis=0), np.cumsum(second**2, axis=0)
         for row, lag in enumerate(range(-most, most + 1)):
             a, b, size = max(0, -lag), max(0, lag), count - abs(lag)
             product = np.einsum("tp,tp->p", first[a : a + size], second[b : b + size])
-            scale = np.sqrt(_energy(before, a, size) * _energy(after, b, size))
-            result[row] = product / scale
+            (x, xx), (y, yy) = _part(sums[0], a, size), _part(sums[1], b, size)
+            spread = np.maximum(xx - x * x / size, 0.0) * np.maximum(yy - y * y / size, 0.0)
+            # What is nothing but rounding of the sums is no motion.
+            moves = spread > 1e-20 * sums[0][1, -1] * sums[1][1, -1]
+            result[row] = np.where(moves, (product - x * y / size) / np.sqrt(spread), 0.0)
     return np.clip(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
+
+
+def _part(total: FloatArray, start: int, size: int) -> FloatArray:
+    """Sums over a part, [2, P], from those up to each place, [2, N, P]."""
+    end: FloatArray = total[:, start + size - 1]
+    return end - total[:, start - 1] if start else end
 
 
 def _even(change: FloatArray) -> FloatArray:
@@ -129,12 +138,6 @@ def _even(change: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):
         even = np.nan_to_num(change / np.sqrt(np.abs(change) + size + 1e-300), posinf=0.0, neginf=0.0)
     return np.asarray(even - even.mean(axis=0))
-
-
-def _energy(total: FloatArray, start: int, size: int) -> FloatArray:
-    """Sum of squares over a part, from the sums up to each place; what is nothing but rounding is 0."""
-    part = total[start + size - 1] - (total[start - 1] if start else 0.0)
-    return np.where(part > 1e-12 * total[-1], part, 0.0)
 
 
 def _peaks(profile: FloatArray, most: int, width: int) -> tuple[FloatArray, FloatArray]:

@@ -93,7 +93,7 @@ def _evidence(pairs: Pairs) -> _Evidence:
     done, asked = np.cumsum(moved, axis=0), np.cumsum(wanted, axis=0)
     # The level without the jumps of angles by a whole turn: where it began, and how far it moved since.
     state = np.concatenate([np.zeros((1, done.shape[1])), done]) + np.nan_to_num(pairs.measured[:1])
-    command = pairs.commanded
+    command = pairs.commanded / pairs.per_step
     level, speed = np.full(done.shape[1], -1.0), np.full(done.shape[1], -1.0)
     slope = np.zeros(done.shape[1])
     for lag in (k for k in LAGS if k < len(command) - 3):

@@ -87,6 +87,8 @@ class Pairs:
     """[T, P]; NaN where there is none that counts."""
     is_rate: BoolArray
     """Whether a command is a change over one step, [P]."""
+    per_step: FloatArray
+    """What commands were multiplied with to be changes over one step: speeds with the period, [P]."""
     is_next: BoolArray
     """Whether a step follows the one before at the usual distance, [T - 1]."""
 
@@ -97,6 +99,7 @@ class Pairs:
             commanded=self.commanded[:, chosen],
             measured=self.measured[:, chosen],
             is_rate=self.is_rate[chosen],
+            per_step=self.per_step[chosen],
             is_next=self.is_next,
         )
 
@@ -118,15 +121,16 @@ def paired(episode: Episode) -> Pairs:
 
     The last episode's are kept, for the next check.
     """
-    steps, rate = episode.steps, episode.embodiment.rate_hz
-    commanded, measured, items = [], [], []
+    steps = episode.steps
+    commanded, measured, items, factors = [], [], [], []
     for pair in _pairs(episode.embodiment, episode.derived_actions):
         command = _column(episode, pair.action, pair.command_column, is_action=True)
         state = _column(episode, pair.state, pair.measured_column, is_action=False)
         if command is None or state is None:
             continue
         is_speed = pair.command.mode is Mode.VELOCITY or pair.command.kind in RATES
-        commanded.append(command / rate if is_speed else command)
+        factors.append(1 / episode.embodiment.rate_hz if is_speed else 1.0)
+        commanded.append(command * factors[-1])
         measured.append(state)
         items.append(pair)
     shape = (len(steps), len(items))
@@ -137,6 +141,7 @@ def paired(episode: Episode) -> Pairs:
         commanded=np.stack(commanded, axis=1) if items else np.zeros(shape),
         measured=np.stack(measured, axis=1) if items else np.zeros(shape),
         is_rate=np.array([p.is_rate for p in items], dtype=bool),
+        per_step=np.array(factors, dtype=np.float64),
         is_next=(spacing > 0.5 * usual) & (spacing < 1.5 * usual),
     )
 

@@ -50,7 +50,7 @@ def shifted_state(episode: Episode, *, share: float = 0.9, steps: float = 5.0) -
         what = "the change of" if chosen[0].is_rate else "the state of"
         source = listed(list(dict.fromkeys(p.state for p in chosen)))
         yield Finding(
-            message=f"{action} is {what} {source} of {when} in at least {100 * found.share:.3g} % of the "
+            message=f"{action} is {what} {source} of {when} in {100 * found.share:.3g} % of the "
             f"{found.count:,} steps with motion ({_named(pairs, found.pairs)}); commands must be what was sent, "
             "not what was measured",
             location=chosen[0].location,
@@ -224,7 +224,8 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
             magnitude=float(len(crossed.pairs)),
             dimensions=tuple(items[i].command.name for i in crossed.pairs if items[i].action == first.action),
         )
-    opposite = mirrored(seen, correlation=correlation)
+    crossing = () if crossed is None else crossed.pairs
+    opposite = [m for m in mirrored(seen, correlation=correlation) if m.pair not in crossing]
     for action in dict.fromkeys(items[m.pair].action for m in opposite):
         members = [m for m in opposite if items[m.pair].action == action]
         worst = min(members, key=lambda m: m.correlation)
