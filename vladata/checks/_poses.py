@@ -113,4 +113,4 @@ def _cause(chain: Kinematics, found: ChainPoses, off: FloatArray) -> str:
 
 
 def _vector(values: FloatArray) -> str:
-    return f"({', '.join(f'{v:.3f}' for v in values)})"
+    return f"({', '.join(f'{round(v, 3) + 0.0:.3f}' for v in values.tolist())})"

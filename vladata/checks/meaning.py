@@ -250,7 +250,7 @@ def kinematics(episode: Episode, *, distance: float = 0.02, angle: float = 0.1) 
         is_turned = found.angle is not None and found.angle > angle
         if found.distance <= distance and not is_turned:
             continue
-        turned = f" and turned by {found.angle:.3g} rad (at most {angle:g})" if found.angle is not None else ""
+        turned = f" and turned by {found.angle:.3g} rad (at most {angle:g})" if is_turned else ""
         cause = f"; it would fit if {found.cause}" if found.cause and found.distance > distance else ""
         yield Finding(
             message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; at most "
