@@ -181,7 +181,7 @@ class TestShiftedState:
         assert finding.location == "/streams/command/values"
         assert finding.dimensions == ("joint_0", "joint_1", "joint_2")
         assert finding.message == (
-            "command is the state of arm of the next step in 100 % of the 19 steps with motion (joint_0, "
+            "command is the state of arm of the next step in 100 % of the 20 steps with motion (joint_0, "
             "joint_1, joint_2); commands must be what was sent, not what was measured"
         )
 

@@ -40,37 +40,28 @@ def copies(pairs: Pairs, action: str, *, share: float, steps: float) -> Copies |
         share: Of the steps with motion that must be equal.
         steps: With motion that a dimension must have at least.
     """
-    columns = [i for i, p in enumerate(pairs.items) if p.action == action]
+    columns = np.array([i for i, p in enumerate(pairs.items) if p.action == action])
     for shift in SHIFTS:
-        found, worst, counts, judged = [], 1.0, [], 0
-        for i in columns:
-            equal, moves = _equal(pairs, i, shift)
-            if moves < steps:
-                continue
-            judged += 1
-            if equal >= share * moves:
-                found.append(i)
-                worst = min(worst, equal / moves)
-                counts.append(moves)
-        if found and 2 * len(found) > judged:
-            return Copies(pairs=tuple(found), shift=shift, share=worst, count=max(counts))
+        equal, moves = _equal(pairs, columns, shift)
+        judged = moves >= steps
+        found = np.flatnonzero(judged & (equal >= share * moves))
+        if len(found) and 2 * len(found) > judged.sum():
+            return Copies(
+                pairs=tuple(int(i) for i in columns[found]),
+                shift=shift,
+                share=float((equal[found] / moves[found]).min()),
+                count=int(moves[found].max()),
+            )
     return None
 
 
-def _equal(pairs: Pairs, column: int, shift: int) -> tuple[int, int]:
-    """Steps at which a command is the state, and steps that count, because the state is another than before."""
-    command, state = pairs.commanded[:, column], pairs.measured[:, column]
-    if len(state) < shift + 2:
-        return 0, 0
-    if pairs.is_rate[column]:
-        target = np.diff(state)
-        target = target[shift - 1 :] if shift else np.concatenate(([np.nan], target))
-        moves = target != 0
-    else:
-        target = state[shift:]
-        moves = np.concatenate(([False], np.diff(target) != 0))
-    command = command[: len(target)]
-    size = np.abs(state[: len(command)]) + np.abs(command)
-    known = np.isfinite(command) & np.isfinite(target) & moves
-    equal = known & (np.abs(command - target) <= ROUNDING * size)
-    return int(equal.sum()), int(known.sum())
+def _equal(pairs: Pairs, columns: NDArray[np.intp], shift: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Steps at which a command is the state, and steps that count, because the state is another than before, [K]."""
+    command, state = pairs.commanded[:, columns], pairs.measured[:, columns]
+    nothing = np.full((1, len(columns)), np.nan)
+    changes = np.concatenate([nothing, np.diff(state, axis=0), *[nothing] * shift])[shift : len(state) + shift]
+    target = np.concatenate([state, *[nothing] * shift])[shift:]
+    target = np.where(pairs.is_rate[columns], changes, target)
+    known = np.isfinite(command) & np.isfinite(target) & np.isfinite(changes) & (changes != 0)
+    close = np.abs(command - target) <= ROUNDING * (np.abs(state) + np.abs(command))
+    return np.sum(known & close, axis=0), np.sum(known, axis=0)

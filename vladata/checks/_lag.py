@@ -112,24 +112,26 @@ def _lag(
 def _profile(wanted: FloatArray, moved: FloatArray, most: int) -> FloatArray:
     """Correlation of both at each lag from -most to most, [2 * most + 1, P], each over the steps that both have."""
     first, second = _even(wanted), _even(moved)
-    count, result = len(first), np.zeros((2 * most + 1, first.shape[1]))
-    sums = [np.cumsum(np.stack([x, x * x]), axis=1) for x in (first, second)]
+    count, lags = len(first), np.arange(-most, most + 1)
+    starts, sizes = np.maximum(0, -lags), count - np.abs(lags)
+    sums = [np.cumsum(np.pad(np.stack([x, x * x]), ((0, 0), (1, 0), (0, 0))), axis=1) for x in (first, second)]
+    x, xx = sums[0][:, starts + sizes] - sums[0][:, starts]
+    y, yy = sums[1][:, starts + lags + sizes] - sums[1][:, starts + lags]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        for row, lag in enumerate(range(-most, most + 1)):
-            a, b, size = max(0, -lag), max(0, lag), count - abs(lag)
-            product = np.einsum("tp,tp->p", first[a : a + size], second[b : b + size])
-            (x, xx), (y, yy) = _part(sums[0], a, size), _part(sums[1], b, size)
-            spread = np.maximum(xx - x * x / size, 0.0) * np.maximum(yy - y * y / size, 0.0)
-            # What is nothing but rounding of the sums is no motion.
-            moves = spread > 1e-20 * sums[0][1, -1] * sums[1][1, -1]
-            result[row] = np.where(moves, (product - x * y / size) / np.sqrt(spread), 0.0)
-    return np.clip(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0)
+        size = sizes[:, None]
+        spread = np.maximum(xx - x * x / size, 0.0) * np.maximum(yy - y * y / size, 0.0)
+        # What is nothing but rounding of the sums is no motion.
+        moves = spread > 1e-20 * sums[0][1, -1] * sums[1][1, -1]
+        result = np.where(moves, (_products(first, second, most) - x * y / size) / np.sqrt(spread), 0.0)
+    return np.asarray(np.clip(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0))
 
 
-def _part(total: FloatArray, start: int, size: int) -> FloatArray:
-    """Sums over a part, [2, P], from those up to each place, [2, N, P]."""
-    end: FloatArray = total[:, start + size - 1]
-    return end - total[:, start - 1] if start else end
+def _products(first: FloatArray, second: FloatArray, most: int) -> FloatArray:
+    """Sums of first[t] second[t + lag] for the lags from -most to most, [2 * most + 1, P], by way of their spectra."""
+    length = 1 << (len(first) + most - 1).bit_length()
+    spectrum = np.conj(np.fft.rfft(first, length, axis=0)) * np.fft.rfft(second, length, axis=0)
+    sums = np.fft.irfft(spectrum, length, axis=0)
+    return np.concatenate([sums[length - most :], sums[: most + 1]])
 
 
 def _even(change: FloatArray) -> FloatArray:

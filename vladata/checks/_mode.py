@@ -13,6 +13,8 @@ FloatArray = NDArray[np.float64]
 
 LAGS = (0, 1, 2, 3)
 """Steps by which a state may follow its target, when their levels are compared."""
+MOST_STEPS = 400
+"""About so many are compared, evenly over the episode: more say the same."""
 LEVEL_SLOPE = (0.5, 2.0)
 """A state that follows targets moves about as far as they do."""
 SUM_SLOPE = (0.15, 4.0)
@@ -60,6 +62,8 @@ def other_modes(pairs: Pairs, action: str, *, is_rate: bool, correlation: float)
     Most of the dimensions that move must say so, each with certainty: the declared mode does not fit, the other does.
     """
     chosen = [i for i, p in enumerate(pairs.items) if p.action == action and _counts(p, is_rate=is_rate)]
+    if not chosen:
+        return None
     part = pairs.of(chosen)
     seen = _evidence(part)
     spans = np.array([LEAST.get(str(p.measured.unit), np.inf) for p in part.items])
@@ -96,12 +100,14 @@ def _evidence(pairs: Pairs) -> _Evidence:
     command = pairs.commanded / pairs.per_step
     level, speed = np.full(done.shape[1], -1.0), np.full(done.shape[1], -1.0)
     slope = np.zeros(done.shape[1])
+    every = slice(None, None, 1 + len(command) // MOST_STEPS)
     for lag in (k for k in LAGS if k < len(command) - 3):
-        fit, along = _fit(command[: len(command) - lag], state[lag:])
+        fit, along = _fit(command[: len(command) - lag][every], state[lag:][every])
         slope = np.where(fit > level, along, slope)
         level = np.maximum(fit, level)
-        speed = np.maximum(_fit(command[: len(moved) - lag], moved[lag:])[0], speed)
-    total, total_slope = _fit(asked, done)
+        speed = np.maximum(_fit(command[: len(moved) - lag][every], moved[lag:][every])[0], speed)
+    total, total_slope = _fit(asked[every], done[every])
+    command, state = command[every], state[every]
     span = np.maximum(_span(state), 1e-12)
     offset = np.abs(np.nan_to_num(_mean(command)) - _mean(state)) / span
     size = _deviation(command) / np.maximum(_deviation(state), 1e-12)

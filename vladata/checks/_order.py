@@ -136,14 +136,11 @@ class _Follow:
 def _follow(lag: Lag, chosen: list[int]) -> _Follow:
     wanted, moved = lag.wanted[:, chosen], lag.moved[:, chosen]
     most = min(max(3, round(1.5 * abs(lag.steps)) if np.isfinite(lag.steps) else 0), LONGEST, len(wanted) // 4)
-    found = []
-    for shift in range(most + 1):
-        a, b = wanted[: len(wanted) - shift], moved[shift:]
-        a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            scale = np.sqrt(np.outer(np.square(a).sum(axis=0), np.square(b).sum(axis=0)))
-            found.append(np.nan_to_num(a.T @ b / scale, posinf=0.0, neginf=0.0))
-    every = np.stack(found)
+    wanted, moved = _centred(wanted), _centred(moved)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        sizes = [np.sqrt(np.einsum("tk,tk->k", x, x)) for x in (wanted, moved)]
+        products = np.stack([wanted[: len(wanted) - k].T @ moved[k:] for k in range(most + 1)])
+        every = np.nan_to_num(products / np.outer(*sizes), posinf=0.0, neginf=0.0)
     return _Follow(best=every.max(axis=0), worst=every.min(axis=0), lag=np.argmax(every, axis=0))
 
 

@@ -24,6 +24,8 @@ SPEED = {Unit.RADIAN: 2 * TURN, Unit.METRE: 10.0}
 """… and changes above this, per second, are no motions of one."""
 SHARE = 0.05
 """Of the steps that must be beyond: single ones are spikes."""
+MOST_STEPS = 400
+"""About so many are looked at, evenly over the episode."""
 WIDEST = 1.0
 """No gripper opens wider, in metres."""
 LEAST_LEVEL = 1.0
@@ -64,10 +66,10 @@ def _beside(lag: Lag, tolerance: float) -> Iterator[Scaled]:
     """Pairs whose sides differ by the factor between two units."""
     pairs = lag.pairs
     shift = max(0, lag.whole)
-    ratios = {
-        False: _ratio(pairs.commanded[: len(pairs.commanded) - shift], pairs.measured[shift:], 0.9),
-        True: _ratio(lag.wanted[: len(lag.wanted) - shift], lag.moved[shift:], 0.7),
-    }
+    every = slice(None, None, 1 + len(lag.wanted) // MOST_STEPS)
+    levels = (pairs.commanded[: len(pairs.commanded) - shift][every], pairs.measured[shift:][every])
+    motion = (lag.wanted[: len(lag.wanted) - shift][every], lag.moved[shift:][every])
+    ratios = {False: _ratio(*levels, 0.9), True: _ratio(*motion, 0.5)}
     for i, pair in enumerate(pairs.items):
         factor, unit = FACTORS.get(pair.command.unit, (0.0, ""))
         if not factor or pair.is_scaled or pair.command.unit is not pair.measured.unit:
@@ -151,8 +153,10 @@ def _sizes(values: FloatArray, rate_hz: float) -> _Sizes:
         nothing = np.zeros(values.shape[1])
         return _Sizes(size=nothing, speed=nothing, low=nothing, high=nothing)
     safe = np.where(np.isfinite(values), values, 0.0)
+    every = slice(None, None, 1 + len(safe) // MOST_STEPS)
+    speeds = np.sort(np.abs(np.diff(safe, axis=0)[every]), axis=0) * rate_hz
+    safe = safe[every]
     ordered, sizes = np.sort(safe, axis=0), np.sort(np.abs(safe), axis=0)
-    speeds = np.sort(np.abs(np.diff(safe, axis=0)), axis=0) * rate_hz
     rank = max(0, int((1 - SHARE) * len(safe)) - 1)
     return _Sizes(
         size=sizes[rank], speed=speeds[min(rank, len(speeds) - 1)], low=ordered[-1 - rank], high=ordered[rank]
