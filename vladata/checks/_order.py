@@ -14,10 +14,12 @@ __all__ = ["Mirrored", "Polarity", "Swapped", "inverted_grippers", "mirrored", "
 
 FloatArray = NDArray[np.float64]
 
-SEARCH_S = 1.0
+SEARCH_S = 1.5
 """A gripper follows its command within so many seconds."""
-NUM_LAGS = 9
+NUM_LAGS = 13
 """So many of them are tried: grippers take their time."""
+PATIENCE = 0.1
+"""The longest lag must fit better by this share than the shortest."""
 LONGEST = 12
 """Steps by which a joint may follow its command at most, where the order of joints is in question."""
 FEWEST_STEPS = 8
@@ -79,7 +81,8 @@ def inverted_grippers(pairs: Pairs, rate_hz: float, *, correlation: float, motio
     command, measured = command[:, moves], measured[:, moves]
     lags = np.unique(np.linspace(0, min(round(SEARCH_S * rate_hz), len(command) // 4), NUM_LAGS).astype(int))
     every = np.stack([_correlation(command[: len(command) - k], measured[k:]) for k in lags])
-    at = np.argmax(np.abs(every), axis=0)
+    # Of two lags that fit alike the shorter one: what repeats itself is opposite half a period later.
+    at = np.argmax(np.abs(every) * (1 - PATIENCE * lags / max(int(lags[-1]), 1))[:, None], axis=0)
     best = every[at, np.arange(len(moves))]
     return [
         Polarity(pair=chosen[int(moves[k])], correlation=float(best[k]), lag=int(lags[at[k]]))
