@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vladata.drafts import Look
     from vladata.schema_diff import SchemaDiff
 
-app = typer.Typer(no_args_is_help=True, help="Embodiment schemas: list, show, check, draft, diff.")
+app = typer.Typer(no_args_is_help=True, help="Embodiment schemas: list, show, check, draft, kinematics, diff.")
 
 
 @app.command("list")
@@ -114,6 +114,28 @@ def draft(
     look = look_at(recording)
     say_unread(look)
     write_text(draft_schema(look.inspection, name, samples=look.samples, urdf=joints, remarks=look.problems), output)
+
+
+@app.command()
+def kinematics(
+    urdf: Annotated[Path, typer.Argument(metavar="URDF", help="The robot.")],
+    tip: Annotated[str, typer.Option(metavar="LINK", help="Link whose pose is recorded.")],
+    base: Annotated[
+        str | None, typer.Option(metavar="LINK", help="Link that it is recorded in; default: the root.")
+    ] = None,
+    joints: Annotated[
+        str, typer.Option(metavar="SIGNAL", help="Signal with the joints' positions.")
+    ] = "joint_position",
+    pose: Annotated[str, typer.Option(metavar="SIGNAL", help="Signal with the pose.")] = "pose",
+) -> None:
+    """Print the kinematics section of a schema: the chain of joints that a recorded pose is compared with.
+
+    Example: vladata schema kinematics arm.urdf --tip tool0 --base base_link >> my_robot.yaml
+    """
+    from vladata.kinematics import chain_yaml
+    from vladata.urdf import chain_between, read_urdf
+
+    out(chain_yaml(chain_between(read_urdf(urdf), tip, base), joints=joints, pose=pose).rstrip("\n"))
 
 
 @app.command()

@@ -213,3 +213,21 @@ def test_command_fails_with_another_code_where_a_schema_can_not_be_loaded(cli: A
     done = cli("schema", "diff", "sample_arm", "no_such_robot")
     assert done.returncode == 1
     assert "no schema named 'no_such_robot'" in done.stderr
+
+
+def test_chains_of_joints_are_told_and_break_nothing() -> None:
+    def add(document: dict[str, Any]) -> None:
+        place = {"kind": "position", "unit": "m"}
+        hand = {"name": "hand", "dimensions": [{"name": n, **place} for n in "xyz"]}
+        document["proprioception"].append(hand)
+        joint = {"name": "j", "type": "revolute", "dimension": "a"}
+        document["kinematics"] = [{"joints": "state", "pose": "hand", "chain": [joint]}]
+
+    def longer(document: dict[str, Any]) -> None:
+        add(document)
+        document["kinematics"][0]["chain"].append({"name": "tool", "type": "fixed"})
+
+    added = diff_schemas(schema(add), schema(longer)).differences
+    assert [(str(d), d.effect) for d in added] == [("kinematics.hand: changed (1 joints) → (2 joints)", Effect.NOTHING)]
+    (gone,) = [d for d in diff_schemas(schema(add), schema()).differences if d.place.startswith("kinematics")]
+    assert str(gone) == "kinematics.hand: removed (1 joints)"

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from .documents import Document, digest_of
 from .units import UNITS_OF_KIND, Kind, Mode, RotationConvention, Unit
 
-__all__ = ["Camera", "Depth", "Dimension", "Embodiment", "Signal", "StreamRule"]
+__all__ = ["Camera", "ChainJoint", "Depth", "Dimension", "Embodiment", "Kinematics", "Signal", "StreamRule"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 """A name that is also a safe path component in HDF5, Parquet and file names."""
@@ -113,6 +113,68 @@ class StreamRule(Document):
     """Steps run only where all required streams have samples."""
 
 
+class ChainJoint(Document):
+    """One joint of a chain, as a URDF has it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    type: Literal["revolute", "continuous", "prismatic", "fixed"]
+    xyz: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Of its frame in the frame of the joint before, in m."""
+    rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Roll, pitch, yaw about the fixed axes of the joint before, in rad."""
+    axis: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """That it turns about or slides along, in its own frame; of any length but 0."""
+    dimension: Name | None = None
+    """Dimension that its position is measured in; absent: it stands at 0."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.type != "fixed" and not sum(a * a for a in self.axis) > 0:
+            raise ValueError(f"joint {self.name} has the axis {list(self.axis)}; it must have a direction")
+        if self.type == "fixed" and self.dimension is not None:
+            raise ValueError(f"joint {self.name} is fixed; it must have no dimension")
+        return self
+
+
+class Kinematics(Document):
+    """How the pose of a link follows from joints: what a recorded pose is compared with."""
+
+    joints: Name
+    """Proprioception signal with the joints' positions."""
+    pose: Name
+    """Proprioception signal with the pose of the chain's end in the frame of its beginning."""
+    position: tuple[Name, ...] = ()
+    """Its x, y and z there; absent: the position dimensions, of which there must be three."""
+    rotation: tuple[Name, ...] = ()
+    """Its rotation there; absent: the rotation dimensions, where they make one rotation."""
+    chain: Annotated[tuple[ChainJoint, ...], Field(min_length=1, max_length=200)]
+    """From the base to the tip."""
+
+    def problem(self, signals: dict[str, Signal]) -> str | None:
+        """What does not fit the measured signals, or None."""
+        for name in (self.joints, self.pose):
+            if name not in signals:
+                return f"kinematics names {name}; it must be a proprioception signal: {', '.join(signals)}"
+        joints = {d.name: d for d in signals[self.joints].dimensions}
+        for joint in (j for j in self.chain if j.dimension is not None):
+            unit = Unit.METRE if joint.type == "prismatic" else Unit.RADIAN
+            dimension = joints.get(joint.dimension or "")
+            if dimension is None or dimension.unit is not unit or dimension.normalized:
+                return (
+                    f"joint {joint.name} is measured by {self.joints}.{joint.dimension}; that must be there, in {unit}"
+                )
+        if not any(j.dimension for j in self.chain):
+            return "no joint of the chain has a dimension; at least one must have"
+        pose = {d.name: d for d in signals[self.pose].dimensions}
+        missing = [n for n in (*self.position, *self.rotation) if n not in pose]
+        if missing:
+            return f"kinematics names {self.pose}.{missing[0]}, which is not there"
+        places = self.position or tuple(n for n, d in pose.items() if d.kind is Kind.POSITION)
+        if len(places) != 3 or any(pose[n].unit is not Unit.METRE or pose[n].normalized for n in places):
+            return f"{self.pose} has {len(places)} positions ({', '.join(places)}); x, y and z in m must be named"
+        return None
+
+
 class Embodiment(Document):
     """A robot, its sensors and its action space, versioned."""
 
@@ -126,6 +188,8 @@ class Embodiment(Document):
     cameras: tuple[Camera, ...] = ()
     streams: dict[str, StreamRule] = {}
     """Rules by stream name (a signal's or a camera's)."""
+    kinematics: tuple[Kinematics, ...] = ()
+    """Chains of joints whose end's pose is recorded as well."""
     checks: dict[CheckName, dict[Name, CheckSetting]] = {}
     """Thresholds by check, for this robot; `severity` is another one, `off` leaves the check out. They judge data and
     don't change its meaning: the digest does not know them."""
@@ -150,6 +214,10 @@ class Embodiment(Document):
             for dimension in signal.dimensions:
                 if dimension.mode is not None:
                     raise ValueError(f"{signal.name}.{dimension.name} has a mode; only actions have one")
+        measured = {s.name: s for s in self.proprioception}
+        problem = next((p for k in self.kinematics if (p := k.problem(measured)) is not None), None)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @property

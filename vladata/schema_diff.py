@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .documents import Document
-from .embodiment import Camera, Dimension, Signal, StreamRule
+from .embodiment import Camera, Dimension, Kinematics, Signal, StreamRule
 from .mapping import Mapping, SchemaFile
 
 __all__ = ["Difference", "Effect", "SchemaDiff", "diff_schemas"]
@@ -76,6 +76,7 @@ def diff_schemas(first: SchemaFile, second: SchemaFile) -> SchemaDiff:
         *_signals("proprioception", first.proprioception, second.proprioception, second),
         *_signals("action", first.action, second.action, second),
         *_cameras(first, second),
+        *_kinematics(first, second),
         *_rules(first, second),
         *_mappings(first, second),
     ]
@@ -222,6 +223,26 @@ def _cameras(first: SchemaFile, second: SchemaFile) -> Iterator[Difference]:
 
 def _frame(camera: Camera) -> str:
     return f"({camera.height} x {camera.width})"
+
+
+def _kinematics(first: SchemaFile, second: SchemaFile) -> Iterator[Difference]:
+    """Chains of joints by the pose that they are about; only checks look at them."""
+    ours, theirs = {k.pose: k for k in first.kinematics}, {k.pose: k for k in second.kinematics}
+    for name in dict.fromkeys((*ours, *theirs)):
+        before, after = ours.get(name), theirs.get(name)
+        if before != after:
+            change = "added" if before is None else "removed" if after is None else "changed"
+            yield Difference(
+                place=f"kinematics.{name}",
+                change=change,
+                effect=Effect.NOTHING,
+                before=_joints(before),
+                after=_joints(after),
+            )
+
+
+def _joints(chain: Kinematics | None) -> str:
+    return "" if chain is None else f"({len(chain.chain)} joints)"
 
 
 def _rules(first: SchemaFile, second: SchemaFile) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""Joints out of a URDF: names, types, limits, highest speeds, mimics. No mesh is loaded, no other file is read.
+"""Joints out of a URDF: names, types, limits, highest speeds, mimics, places. No mesh is loaded, no other file is read.
 
 Source: wiki.ros.org/urdf/XML/joint.
 """
@@ -13,11 +13,13 @@ from pathlib import Path
 from .errors import GateError, SchemaError
 from .text import clip, printable
 
-__all__ = ["Joint", "JointMatch", "Urdf", "match_joints", "read_urdf"]
+__all__ = ["Joint", "JointMatch", "PlacedJoint", "Urdf", "chain_between", "match_joints", "read_urdf"]
 
 MAX_BYTES = 5_000_000
 MAX_DEPTH = 64
 MAX_JOINTS = 2000
+MAX_PLACED = 10_000
+MAX_CHAIN = 200
 
 _MOVING = ("revolute", "continuous", "prismatic", "planar", "floating")
 _NOISE = {"joint", "link", "pos", "position", "angle", "motor", "servo", "k", "deg", "rad"}
@@ -46,6 +48,23 @@ class Joint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedJoint:
+    """A joint of any type with the links that it joins; its numbers are as the file has them."""
+
+    name: str
+    type: str
+    parent: str
+    child: str
+    xyz: str = "0 0 0"
+    """Of its frame in the parent's, in m."""
+    rpy: str = "0 0 0"
+    """Roll, pitch, yaw about the parent's fixed axes, in rad."""
+    axis: str = "1 0 0"
+    """That it turns about or slides along, in its own frame."""
+    mimics: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Urdf:
     """What a URDF says about joints."""
 
@@ -56,6 +75,8 @@ class Urdf:
     """Those that move, in the file's order."""
     notes: tuple[str, ...] = ()
     """What is odd, one line each."""
+    placed: tuple[PlacedJoint, ...] = ()
+    """All joints, the fixed ones too, with their links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +120,11 @@ def read_urdf(path: Path) -> Urdf:
         root = clip(printable(found.root), 60)
         raise SchemaError(f"{path.name}: its root element is <{root}>; must be <robot>, as a URDF has it")
     return Urdf(
-        file=path.name, robot=printable(found.robot), joints=tuple(found.joints.values()), notes=(*found.notes,)
+        file=path.name,
+        robot=printable(found.robot),
+        joints=tuple(found.joints.values()),
+        notes=(*found.notes,),
+        placed=tuple(found.placed),
     )
 
 
@@ -110,6 +135,7 @@ class _Joints:
         self.root, self.robot = "", ""
         self.joints: dict[str, Joint] = {}
         self.notes: list[str] = []
+        self.placed: list[PlacedJoint] = []
         self._file = file
         self._depth = 0
         self._joint: dict[str, str] | None = None
@@ -142,6 +168,7 @@ class _Joints:
 
     def _add(self, attributes: dict[str, str], children: dict[str, dict[str, str]]) -> None:
         name, type_ = attributes.get("name", ""), attributes.get("type", "")
+        self._place(name, type_, children)
         if type_ not in _MOVING:
             if type_ != "fixed":
                 self._note(name, f"has the type {type_!r}, which a URDF does not know; it is left out")
@@ -161,6 +188,23 @@ class _Joints:
             max_velocity=self._highest(name, limit, "velocity"),
             max_effort=self._highest(name, limit, "effort"),
             mimics=None if mimic is None else mimic.get("joint", ""),
+        )
+
+    def _place(self, name: str, type_: str, children: dict[str, dict[str, str]]) -> None:
+        if len(self.placed) == MAX_PLACED:
+            raise GateError(f"{self._file}: more than {MAX_PLACED:,} joints")
+        origin, mimic = children.get("origin", {}), children.get("mimic")
+        self.placed.append(
+            PlacedJoint(
+                name=name,
+                type=type_,
+                parent=children.get("parent", {}).get("link", ""),
+                child=children.get("child", {}).get("link", ""),
+                xyz=origin.get("xyz", "0 0 0"),
+                rpy=origin.get("rpy", "0 0 0"),
+                axis=children.get("axis", {}).get("xyz", "1 0 0"),
+                mimics=None if mimic is None else mimic.get("joint", ""),
+            )
         )
 
     def _limits(self, name: str, type_: str, limit: dict[str, str]) -> tuple[float, float] | None:
@@ -201,6 +245,51 @@ class _Joints:
     def _note(self, name: str, text: str) -> None:
         if len(self.notes) < 100:
             self.notes.append(clip(printable(f"joint {name} {text}"), 200))
+
+
+def chain_between(urdf: Urdf, tip: str, base: str | None = None) -> tuple[PlacedJoint, ...]:
+    """The joints from a base link to a tip link, in this order.
+
+    Args:
+        urdf: The robot.
+        tip: Link whose pose is recorded.
+        base: Link that it is recorded in; None: the root, which no joint moves.
+
+    Raises:
+        SchemaError: A link is not there, the base is not above the tip, a joint between them is planar, floating or
+            follows another one, or links are joined in a circle.
+    """
+    above = {j.child: j for j in urdf.placed}
+    links = {j.parent for j in urdf.placed} | set(above)
+    for link in (tip, *([base] if base is not None else [])):
+        if link not in links:
+            close = get_close_matches(link, sorted(links), n=1)
+            hint = f"; did you mean {clip(printable(close[0]), 60)!r}?" if close else ""
+            raise SchemaError(f"{urdf.file}: no joint has a link {clip(printable(link), 60)!r}{hint}")
+    chain: list[PlacedJoint] = []
+    link = tip
+    while link != base and link in above:
+        joint = above[link]
+        shown = clip(printable(joint.name), 60)
+        if len(chain) == MAX_CHAIN:
+            raise SchemaError(
+                f"{urdf.file}: more than {MAX_CHAIN} joints up from {clip(printable(tip), 60)}; is it a ring?"
+            )
+        if joint.type not in {"revolute", "continuous", "prismatic", "fixed"}:
+            raise SchemaError(
+                f"{urdf.file}: joint {shown} is {clip(printable(joint.type), 20)!r}; its motion is no one number"
+            )
+        if joint.mimics is not None:
+            raise SchemaError(f"{urdf.file}: joint {shown} follows another joint; a chain must not have such")
+        chain.append(joint)
+        link = joint.parent
+    if base is not None and link != base:
+        raise SchemaError(
+            f"{urdf.file}: {clip(printable(base), 60)} is not between the root and {clip(printable(tip), 60)}"
+        )
+    if not chain:
+        raise SchemaError(f"{urdf.file}: there is no joint above {clip(printable(tip), 60)}")
+    return tuple(reversed(chain))
 
 
 def match_joints(names: Sequence[str], urdf: Urdf) -> JointMatch:
