@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from ..episode import Episode
 from ..finding import Finding, Severity
 from ._check import EpisodeFacts, check, dataset_check, feature
-from ._shifted import copies
 from ._lag import Lag, estimate
 from ._look import listed, quantity
 from ._mode import OtherMode, other_modes
@@ -16,6 +15,7 @@ from ._order import inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
 from ._poses import compare_poses
 from ._scale import Scaled, scaled
+from ._shifted import copies
 
 __all__ = [
     "causality",
