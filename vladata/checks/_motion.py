@@ -19,6 +19,7 @@ __all__ = [
     "places",
     "sizes",
     "spread",
+    "take",
     "turns",
     "used_range",
 ]
@@ -28,6 +29,8 @@ FloatArray = NDArray[np.float64]
 GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
 POSITIONS = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION})
 FILLERS = frozenset({Kind.PADDING, Kind.TERMINATE})
+MOST_ROWS = 300
+"""Differences that noise is measured by; of more, evenly chosen ones."""
 
 
 def is_place(signal: Signal, dimension: Dimension) -> bool:
@@ -54,14 +57,23 @@ def places(seen: Numbers) -> tuple[list[int], FloatArray]:
     """Columns that are places and their values, [n, C]; angles run on where they wrap, what is not finite is 0."""
     dimensions = seen.signal.dimensions
     columns = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)]
-    values = seen.values[:, columns]
-    if not np.isfinite(values).all():
+    values = take(seen.values, columns)
+    # A sum is finite only if all are, and costs a third.
+    if not np.isfinite(values.sum()):
         values = np.where(np.isfinite(values), values, 0.0)
     turning = [i for i, c in enumerate(columns) if turns(seen.signal, dimensions[c])]
     wrapped = turning and np.abs(np.diff(values[:, turning], axis=0)).max(initial=0.0) > np.pi
-    if wrapped and np.abs(values[:, turning]).max() < 1e6:  # no angle, and beyond the precision of a turn
+    if wrapped and np.abs(values[:, turning]).max() < 1e6:  # else no angle, and beyond the precision of a turn
+        values = values.copy()
         values[:, turning] = np.unwrap(values[:, turning], axis=0)
     return columns, values
+
+
+def take(values: FloatArray, columns: Sequence[int]) -> FloatArray:
+    """Some columns; neighbours are not copied."""
+    if columns and columns[-1] - columns[0] == len(columns) - 1:
+        return values[:, columns[0] : columns[-1] + 1]
+    return values[:, list(columns)]
 
 
 def sizes(
@@ -105,7 +117,8 @@ def spread(values: FloatArray) -> FloatArray:
     """
     if len(values) < 8:
         return np.zeros(values.shape[1])
-    fourth = np.abs(np.diff(values, 4, axis=0))
+    fourth = np.diff(values, 4, axis=0)
+    fourth = np.abs(fourth[:: max(1, len(fourth) // MOST_ROWS)])
     quarter = len(fourth) // 4
     # The coefficients 1, -4, 6, -4, 1 have 70 as the sum of their squares; 0.3186 is the normal distribution's.
     return np.asarray(np.partition(fourth, quarter, axis=0)[quarter] / (0.3186 * np.sqrt(70.0)))

@@ -49,14 +49,17 @@ def shake(values: FloatArray, native_hz: float, step_hz: float) -> list[Shake]:
         count, rate = len(values) // size, native_hz / size
         if count < MIN_BLOCKS or rate < MIN_RATE_HZ:
             continue
-        averaged = values[: count * size].reshape(count, size, -1).mean(axis=1) if size > 1 else values
+        # A few sums of many rows are faster than many means of a few.
+        averaged = sum((values[i : count * size : size] for i in range(1, size)), start=values[: count * size : size])
+        averaged = averaged / size
         found.append(_look(averaged, rate))
     return found
 
 
 def _look(values: FloatArray, rate: float) -> Shake:
     fourth = np.diff(values, 4, axis=0)
-    strength = np.median(np.hypot(fourth[1:], fourth[:-1]), axis=0) / 4
+    squares = fourth * fourth
+    strength = np.sqrt(np.median(squares[1:] + squares[:-1], axis=0)) / 4
     crossings = np.mean(fourth[1:] * fourth[:-1] < 0, axis=0)
     gain = 4 * np.sin(np.pi * np.clip(crossings, 0.1, 1.0) / 2) ** 4
     return Shake(

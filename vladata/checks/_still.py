@@ -101,7 +101,7 @@ def _columns(seen: Numbers) -> list[int]:
 def _seconds(seen: Numbers, period: float) -> FloatArray:
     """Time of each sample since the first, never back."""
     if seen.stream.clock is Clock.NOMINAL:
-        return np.arange(len(seen.values)) * period
+        return np.asarray(np.arange(len(seen.values)) * period, dtype=np.float64)
     elapsed: FloatArray = (seen.time_ns - seen.time_ns[0]).astype(np.float64) / 1e9
     return np.maximum.accumulate(elapsed)
 

@@ -26,6 +26,8 @@ MIN_SAMPLES = 20
 """Fewer samples don't show how a signal moves."""
 MIN_ACTIONS = 8
 """Fewer actions have no share."""
+MOST = 1e6
+"""Magnitudes end here: what is not a number can't be compared."""
 MIN_PAUSED_S = 4.0
 """Pauses are no part of a shorter episode."""
 
@@ -59,7 +61,7 @@ def acceleration(episode: Episode) -> Iterator[Finding]:
                 message=f"{seen.signal.name}.{text.replace('@', where_text)}{others}",
                 location=seen.location,
                 steps=steps_between(episode, seen.stream, time, time),
-                magnitude=ratio,
+                magnitude=min(ratio, MOST),
                 dimensions=tuple(names),
             )
 
@@ -193,14 +195,14 @@ def _shaking(
         f"{look.frequency_hz[worst]:.2g} Hz; what is faster than a hand must stay below "
         f"{quantity(least[worst], unit, 3)} (log dimensionless jerk {smoothness:.1f})",
         location=seen.location,
-        magnitude=ratio,
+        magnitude=min(ratio, MOST),
         dimensions=tuple(judged[c].name for c in shaking),
     )
 
 
 @check(Severity.WARNING)
 def idle_head(
-    episode: Episode, *, seconds: float = 2.7, angle: float = 0.01, length: float = 0.002, part: float = 0.02
+    episode: Episode, *, seconds: float = 2.8, angle: float = 0.01, length: float = 0.002, part: float = 0.02
 ) -> Iterator[Finding]:
     """A demonstration begins with motion."""
     found = still(episode, angle, length, part)
@@ -210,7 +212,7 @@ def idle_head(
 
 @check(Severity.WARNING)
 def idle_tail(
-    episode: Episode, *, seconds: float = 2.7, angle: float = 0.01, length: float = 0.002, part: float = 0.02
+    episode: Episode, *, seconds: float = 2.8, angle: float = 0.01, length: float = 0.002, part: float = 0.02
 ) -> Iterator[Finding]:
     """A demonstration ends with motion."""
     found = still(episode, angle, length, part)
@@ -255,7 +257,7 @@ def idle_share(
     head, stop = (0, len(found.mask)) if found.mask.all() else (found.head, len(found.mask) - found.tail)
     mask = found.mask[head:stop]
     rest, total = float(mask.sum()) * found.width_s, len(mask) * found.width_s
-    if total < MIN_PAUSED_S or mask.mean() < most:
+    if total < MIN_PAUSED_S or not mask.any() or mask.mean() < most:
         return
     pauses = [(a + head, b + head) for a, b in runs(mask)]
     longest = max(pauses, key=lambda r: r[1] - r[0])
