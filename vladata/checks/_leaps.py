@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._motion import spread
+from ._motion import MOST_ROWS
 
 __all__ = ["Leap", "accelerations", "leaps"]
 
@@ -127,11 +127,7 @@ def accelerations(values: FloatArray, elapsed_s: FloatArray, order: int) -> tupl
     """
     rows, period = len(values), float(np.median(elapsed_s))
     best, where = np.zeros(values.shape[1]), np.zeros(values.shape[1], dtype=np.intp)
-    changes = np.abs(np.diff(values, axis=0))
-    # A value may be off by half of the smallest step of its sensor.
-    step = np.min(changes, axis=0, where=changes > 0, initial=np.inf)
-    step = np.where(np.isfinite(step), step, 0.0)
-    noise = NOISE_FACTOR * spread(values) * np.sqrt(6.0 if order == 2 else 2.0) + order * step
+    noise = NOISE_FACTOR * _roughness(values) * np.sqrt(6.0 if order == 2 else 2.0)
     time = np.concatenate(([0.0], np.cumsum(elapsed_s)))
     for lag in LAGS:
         if rows <= order * lag:
@@ -148,6 +144,21 @@ def accelerations(values: FloatArray, elapsed_s: FloatArray, order: int) -> tupl
             left = (np.minimum(even, uneven) - noise) / np.maximum((span[lag:] + span[:-lag]) / 2, lag * period) ** 2
         row = np.argmax(left, axis=0)
         value = left[row, np.arange(left.shape[1])]
-        where = np.where(value > best, row + (lag if order == 2 else 0), where)
-        best = np.maximum(best, value)
+        # The shortest lag shows the place best; a longer one must show more.
+        is_more = value > 1.05 * best
+        where = np.where(is_more, row + (lag if order == 2 else 0), where)
+        best = np.where(is_more, value, best)
     return best, where
+
+
+def _roughness(values: FloatArray) -> FloatArray:
+    """Standard deviation of noise and of the steps of an encoder, [n, C] to [C], where the values move at all."""
+    fourth = np.diff(values, 4, axis=0)
+    if len(fourth) == 0:
+        return np.zeros(values.shape[1])
+    fourth = np.sort(np.abs(fourth[:: max(1, len(fourth) // MOST_ROWS)]), axis=0)
+    # While a coarse encoder rests, its differences are zero and say nothing of it.
+    still = (fourth == 0).sum(axis=0)
+    middle = np.minimum(still + (len(fourth) - still) // 2, len(fourth) - 1)
+    # As in `spread`; 0.6745 is the normal distribution's middle.
+    return np.asarray(fourth[middle, np.arange(values.shape[1])] / (0.6745 * np.sqrt(70.0)))

@@ -12,6 +12,7 @@ from ._look import Numbers
 __all__ = [
     "FILLERS",
     "GRIPPERS",
+    "MOST_ROWS",
     "POSITIONS",
     "is_place",
     "is_switch",

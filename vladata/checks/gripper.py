@@ -21,6 +21,9 @@ IntArray = NDArray[np.intp]
 NOISE_FACTOR = 8.0
 """Standard deviations of the noise that are no way of the gripper."""
 
+MOST_NOISE = 0.4
+"""Share of the range that is always a way."""
+
 
 @check(Severity.WARNING)
 def chatter(
@@ -33,7 +36,7 @@ def chatter(
             if dimension.kind not in GRIPPERS or dimension.mode not in {None, Mode.ABSOLUTE}:
                 continue
             values = seen.values[:, column]
-            least = max(amplitude * used_range(dimension, values), NOISE_FACTOR * _noise(values))
+            least = _least_way(values, used_range(dimension, values), amplitude)
             rows = _reversals(values, least)
             if len(rows) < max(changes, 1.0):
                 continue
@@ -54,8 +57,11 @@ def chatter(
             )
 
 
-def _noise(values: FloatArray) -> float:
-    return float(spread(values[np.isfinite(values)][:, None])[0])
+def _least_way(values: FloatArray, whole: float, amplitude: float) -> float:
+    """What is a way of the gripper: a share of its range, more where its sensor is noisy."""
+    noise = float(spread(values[np.isfinite(values)][:, None])[0])
+    # Chatter at every sample looks like noise: ways of almost the whole range are never that.
+    return max(amplitude * whole, min(NOISE_FACTOR * noise, MOST_NOISE * whole))
 
 
 def _seconds(seen: Numbers, rate_hz: float) -> FloatArray:

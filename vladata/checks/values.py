@@ -217,7 +217,7 @@ def frozen(
     vector_share: float = 0.05,
     samples: float = 10.0,
     seconds: float = 0.45,
-    stuck_share: float = 0.5,
+    stuck_share: float = 0.55,
 ) -> Iterator[Finding]:
     """Values do not stand still for a long part of an episode."""
     for seen in numbers(episode):
