@@ -46,14 +46,13 @@ def test_good_rotations_pass(judge):
 
 class TestQuaternionNorm:
     def test_long_quaternions_are_told_with_length_and_share(self, judge):
-        (finding,) = judge(
-            build_episode(poses(), values={"arm": turning(lambda q: q * 1.02)}), "rotation.quaternion_norm"
-        )
+        episode = build_episode(poses(), values={"arm": turning(lambda q: q * 1.02)})
+        (finding,) = judge(episode, "rotation.quaternion_norm")
         assert finding.severity is Severity.ERROR
-        assert finding.message == (
-            "arm (qx0, qy0, qz0, qw0) has length 1.02 at 1.06 s (sample 126), and 221 of 221 samples (100.0 %) are off; "
-            "a quaternion must have length 1 within 0.01"
-        ) or finding.message.startswith("arm (qx0, qy0, qz0, qw0) has length 1.02 at ")
+        assert finding.message.startswith("arm (qx0, qy0, qz0, qw0) has length 1.02 at ")
+        assert finding.message.endswith(
+            ", and 221 of 221 samples (100.0 %) are off; a quaternion must have length 1 within 0.01"
+        )
         assert finding.magnitude == pytest.approx(0.02)
 
     def test_the_second_arm_is_named(self, judge):
@@ -97,7 +96,7 @@ class TestSignFlips:
         assert finding.severity is Severity.WARNING
         assert finding.message == (
             "arm (qx0, qy0, qz0, qw0) changes its sign once, at 1.00 s (sample 120) while the rotation changes by "
-            "0.0216 rad; q and -q are the same rotation, but must not alternate in targets"
+            "0.0204 rad; q and -q are the same rotation, but must not alternate in targets"
         )
         assert finding.steps == (9, 11)
 
@@ -166,11 +165,13 @@ class TestWraps:
             assert judge(build_episode(embodiment, values={"command": change}), "rotation.wraps") == []
 
 
-@pytest.mark.parametrize("change", [lambda v: v * np.nan, lambda v: v * np.inf, lambda v: v * 1e306, lambda v: v * 0])
+@pytest.mark.parametrize(
+    "change", [lambda v: v * np.nan, lambda v: (v + 9) * np.inf, lambda v: v * 1e306, lambda v: v * 0]
+)
 @pytest.mark.parametrize("duration_s", [0.0, 0.1, 2.0])
 @pytest.mark.parametrize("embodiment", [poses(2), poses(1, RotationConvention.ROTATION_6D), angle()])
-def test_odd_values_stop_nothing(change, duration_s, embodiment):
-    values = {"arm": change, "command": change}
+def test_odd_values_stop_nothing(factor, duration_s, embodiment):
+    values = {n: lambda v: (v + 9) * factor for n in ("arm", "command")}
     episode = build_episode(embodiment, duration_s=duration_s, values=values)
     findings = run_checks(episode, select=["rotation", "motion", "gripper", "values"])
     assert [f for f in findings if f.traceback] == []
