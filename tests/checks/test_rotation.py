@@ -165,9 +165,7 @@ class TestWraps:
             assert judge(build_episode(embodiment, values={"command": change}), "rotation.wraps") == []
 
 
-@pytest.mark.parametrize(
-    "change", [lambda v: v * np.nan, lambda v: (v + 9) * np.inf, lambda v: v * 1e306, lambda v: v * 0]
-)
+@pytest.mark.parametrize("factor", [0.0, np.nan, np.inf, 1e306])
 @pytest.mark.parametrize("duration_s", [0.0, 0.1, 2.0])
 @pytest.mark.parametrize("embodiment", [poses(2), poses(1, RotationConvention.ROTATION_6D), angle()])
 def test_odd_values_stop_nothing(factor, duration_s, embodiment):
