@@ -55,19 +55,30 @@ def turns(signal: Signal, dimension: Dimension) -> bool:
 
 
 def places(seen: Numbers) -> tuple[list[int], FloatArray]:
-    """Columns that are places and their values, [n, C]; angles run on where they wrap, what is not finite is 0."""
+    """Columns that are places and their values, [n, C]; angles run on where they wrap.
+
+    What is not finite is the value before it: `values.finite` speaks of it.
+    """
     dimensions = seen.signal.dimensions
     columns = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)]
     values = take(seen.values, columns)
     # A sum is finite only if all are, and costs a third.
     if not np.isfinite(values.sum()):
-        values = np.where(np.isfinite(values), values, 0.0)
+        values = _filled(values)
     turning = [i for i, c in enumerate(columns) if turns(seen.signal, dimensions[c])]
     wrapped = turning and np.abs(np.diff(values[:, turning], axis=0)).max(initial=0.0) > np.pi
     if wrapped and np.abs(values[:, turning]).max() < 1e6:  # else no angle, and beyond the precision of a turn
         values = values.copy()
         values[:, turning] = np.unwrap(values[:, turning], axis=0)
     return columns, values
+
+
+def _filled(values: FloatArray) -> FloatArray:
+    known = np.isfinite(values)
+    rows = np.where(known, np.arange(len(values))[:, None], 0)
+    first = np.argmax(known, axis=0)
+    rows = np.maximum(np.maximum.accumulate(rows, axis=0), first)
+    return np.nan_to_num(np.take_along_axis(values, rows, axis=0), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def take(values: FloatArray, columns: Sequence[int]) -> FloatArray:

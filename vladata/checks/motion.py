@@ -74,14 +74,15 @@ def _per_s2(dimension: Dimension) -> str:
 def _judged_speeds(seen: Numbers, limits: FloatArray) -> Iterator[tuple[list[int], FloatArray, NDArray[np.intp], int]]:
     """Columns with a limit, places and speeds apart, at the rows that are new and later than all before."""
     dimensions = seen.signal.dimensions
-    fixed, _ = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)], None
+    fixed = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)]
     speeds = [c for c, d in enumerate(dimensions) if d.kind in SPEEDS and d.mode in {None, Mode.ABSOLUTE}]
     for columns, order in ((fixed, 2), (speeds, 1)):
         kept = [c for c in columns if np.isfinite(limits[c])]
         if not kept:
             continue
         values = places(seen)[1][:, [fixed.index(c) for c in kept]] if order == 2 else seen.values[:, kept]
-        new = np.append(True, (np.diff(values, axis=0) != 0).any(axis=1)) & np.isfinite(values).all(axis=1)
+        new = np.append(True, (np.diff(values, axis=0) != 0).any(axis=1))
+        new &= np.isfinite(seen.values[:, kept]).all(axis=1)
         later = np.append(True, seen.time_ns[1:] > np.maximum.accumulate(seen.time_ns)[:-1])
         rows = np.flatnonzero(new & later)
         if len(rows) >= MIN_SAMPLES:
