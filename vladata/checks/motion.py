@@ -156,7 +156,7 @@ def saturation(episode: Episode, *, part: float = 0.1) -> Iterator[Finding]:
 
 @check(Severity.WARNING)
 def jerk(
-    episode: Episode, *, angle: float = 0.012, length: float = 0.006, part: float = 0.03, dimensions: float = 0.5
+    episode: Episode, *, angle: float = 0.01, length: float = 0.005, part: float = 0.03, dimensions: float = 0.5
 ) -> Iterator[Finding]:
     """An arm does not shake."""
     for seen in numbers(episode):
