@@ -75,13 +75,11 @@ class TestChatter:
         (finding,) = judge(episode, "gripper.chatter")
         assert f" times within {2 * rate:.0f} steps from sample " in finding.message
 
-    @pytest.mark.parametrize(
-        "change", [lambda v: v * 0, lambda v: v * np.nan, lambda v: v * np.inf, lambda v: v * 1e308]
-    )
+    @pytest.mark.parametrize("factor", [0.0, np.nan, np.inf, 1e306])
     @pytest.mark.parametrize("duration_s", [0.0, 0.1, 2.0])
     def test_odd_values_stop_nothing(self, factor, duration_s):
-        change = {n: lambda v: (v + 0.1) * factor for n in ("arm", "command")}
-        episode = build_episode(duration_s=duration_s, values=change)
+        values = {n: lambda v: (v + 9) * factor for n in ("arm", "command")}
+        episode = build_episode(duration_s=duration_s, values=values)
         assert [f for f in run_checks(episode, select=["gripper"]) if f.traceback] == []
 
     def test_a_good_episode_passes(self, judge):
