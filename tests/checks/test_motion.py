@@ -406,7 +406,7 @@ class TestIdle:
         assert finding.severity is Severity.WARNING
         assert finding.message.startswith("the robot stands still for 3.")
         assert ", in 2 pauses, the longest 1." in finding.message
-        assert finding.message.endswith("it must be less than 33 %")
+        assert finding.message.endswith("it must be less than 35 %")
 
     def test_short_pauses_pass(self, judge):
         episode = build_episode(values={"arm": held((150, 270), (450, 550))}, duration_s=8.0)

@@ -22,6 +22,7 @@ __all__ = [
     "spread",
     "take",
     "turns",
+    "updates",
     "used_range",
 ]
 
@@ -134,6 +135,14 @@ def spread(values: FloatArray) -> FloatArray:
     quarter = len(fourth) // 4
     # The coefficients 1, -4, 6, -4, 1 have 70 as the sum of their squares; 0.3186 is the normal distribution's.
     return np.asarray(np.partition(fourth, quarter, axis=0)[quarter] / (0.3186 * np.sqrt(70.0)))
+
+
+def updates(values: FloatArray) -> tuple[NDArray[np.intp], int]:
+    """Rows that differ from the one before, and how many rows they are apart: of a slow sensor more than one."""
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.intp), 1
+    rows = np.flatnonzero(np.append(True, (values[1:] != values[:-1]).any(axis=1)))
+    return rows, max(1, int(np.median(np.diff(rows)))) if len(rows) > 1 else 1
 
 
 def period_s(seen: Numbers, rate_hz: float) -> float:

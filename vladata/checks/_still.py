@@ -11,17 +11,20 @@ from ..embodiment import Dimension
 from ..episode import Episode
 from ..units import Clock, Kind, Mode, Unit
 from ._look import Numbers, numbers
-from ._motion import FILLERS, GRIPPERS, POSITIONS, period_s, sizes, spread
+from ._motion import FILLERS, GRIPPERS, POSITIONS, period_s, sizes, spread, updates
 
 __all__ = ["Still", "still"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 BoolArray = NDArray[np.bool_]
 
 WIDTH_S = 0.1
 """Motion is looked at in spans of this, or of one sample where that is longer."""
 WINDOW_S = 0.5
 """The robot stands where so many spans in a row stay in place."""
+MIN_UPDATES = 3
+"""A window holds at least so many new values of each signal: between two of a slow sensor nothing moves."""
 MIN_SPANS = 8
 """Fewer say nothing."""
 NOISE_FACTOR = 6.0
@@ -71,6 +74,7 @@ def still(episode: Episode, angle: float, length: float, part: float) -> Still |
     if not seen or not min(periods) > 0:
         return None
     width = max(WIDTH_S, *periods)
+    window = max(WINDOW_S, *(MIN_UPDATES * p * updates(s.values)[1] for (s, _), p in zip(seen, periods, strict=True)))
     times = [_seconds(s, p) for (s, _), p in zip(seen, periods, strict=True)]
     count = min(int(min(t[-1] + p, 1e6) / width + 1e-6) for t, p in zip(times, periods, strict=True))
     if count < MIN_SPANS or count > len(episode) * 100:
@@ -79,7 +83,8 @@ def still(episode: Episode, angle: float, length: float, part: float) -> Still |
     for (signal, columns), time in zip(seen, times, strict=True):
         dimensions = [signal.signal.dimensions[c] for c in columns]
         values = _paths(signal, columns, dimensions, rate)
-        mask &= _in_place(values, time, width, count, _tolerances(dimensions, values, angle, length, part))
+        edges = _edges(time, width, count)
+        mask &= _in_place(values, edges, round(window / width), _tolerances(dimensions, values, angle, length, part))
     return Still(
         mask=mask,
         width_s=width,
@@ -131,13 +136,18 @@ def _tolerances(
     return np.asarray(np.maximum(base, np.minimum(noise, MOST_NOISE * base)), dtype=np.float64)
 
 
-def _in_place(values: FloatArray, time: FloatArray, width: float, count: int, tolerances: FloatArray) -> BoolArray:
-    """Spans of windows within which all columns stay within the tolerances, [count]."""
-    edges = np.searchsorted(time, np.arange(count) * width - 1e-6)
-    end = max(1, int(np.searchsorted(time, count * width - 1e-6)))
-    edges = np.minimum(edges, end - 1)
-    size = min(count, max(2, round(WINDOW_S / width)))
-    high = sliding_window_view(np.fmax.reduceat(values[:end], edges, axis=0), size, axis=0).max(axis=2)
-    low = sliding_window_view(np.fmin.reduceat(values[:end], edges, axis=0), size, axis=0).min(axis=2)
+def _edges(time: FloatArray, width: float, count: int) -> IntArray:
+    """First rows of spans, and the end of the last, [count + 1]."""
+    edges = np.searchsorted(time, np.arange(count + 1) * width - 1e-6)
+    end = max(1, int(edges[-1]))
+    return np.append(np.minimum(edges[:-1], end - 1), end)
+
+
+def _in_place(values: FloatArray, edges: IntArray, size: int, tolerances: FloatArray) -> BoolArray:
+    """Spans of windows of so many within which all columns stay within the tolerances, [count]."""
+    values, edges = values[: edges[-1]], edges[:-1]
+    size = min(len(edges), max(2, size))
+    high = sliding_window_view(np.fmax.reduceat(values, edges, axis=0), size, axis=0).max(axis=2)
+    low = sliding_window_view(np.fmin.reduceat(values, edges, axis=0), size, axis=0).min(axis=2)
     stays = (high - low <= tolerances).all(axis=1)
     return np.convolve(stays, np.ones(size)) > 0.5

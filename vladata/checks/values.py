@@ -20,6 +20,8 @@ __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+RESUMED = 1.5
+"""Times the motion before and after that a frozen vector has to make up for when it goes on."""
 MIN_REPEATS = 3
 """Samples that a frozen run has at least, whatever the rate."""
 
@@ -227,21 +229,23 @@ def frozen(
             continue  # velocities and forces rest at zero, grippers rest by nature
         rule = _Frozen(samples=samples, seconds=seconds, period_s=period_s(seen, episode.embodiment.rate_hz))
         changes: BoolArray = np.not_equal(seen.values[1:], seen.values[:-1])
-        least = stuck_share if seen.is_action else vector_share
-        yield from _frozen_vector(episode, seen, np.any(changes[:, columns], axis=1), rule, least)
+        yield from _frozen_vector(episode, seen, np.any(changes[:, columns], axis=1), rule, (vector_share, stuck_share))
         if not seen.is_action:
             yield from _stuck_dimensions(episode, seen, changes, positions, (rule, stuck_share))
 
 
 def _frozen_vector(
-    episode: Episode, seen: Numbers, changes: BoolArray, rule: _Frozen, least: float
+    episode: Episode, seen: Numbers, changes: BoolArray, rule: _Frozen, shares: tuple[float, float]
 ) -> Iterator[Finding]:
     """A whole vector that repeats itself."""
     total = len(seen.values)
     start, stop = _longest(~changes)
     if stop - start == total and not seen.is_action:
         return  # `constant` speaks of a signal that never moves
-    if rule.is_long(stop - start, least, total):
+    is_frozen = rule.is_long(stop - start, shares[1], total)
+    if not seen.is_action and not is_frozen:
+        is_frozen = rule.is_long(stop - start, shares[0], total) and _is_cut_out(seen, start, stop)
+    if is_frozen:
         noun = "commands" if seen.is_action else "values"
         yield Finding(
             message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
@@ -251,6 +255,19 @@ def _frozen_vector(
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
             magnitude=(stop - start) / total,
         )
+
+
+def _is_cut_out(seen: Numbers, start: int, stop: int) -> bool:
+    """Whether a robot moved on while its values repeated, rows start to stop; one that rests slows down and starts."""
+    columns = [c for c, d in enumerate(seen.signal.dimensions) if d.kind in POSITIONS]
+    changes = np.abs(np.diff(seen.values[:, columns], axis=0))
+    usual = changes.mean(axis=0)
+    pace = np.max(changes / np.where(usual > 0, usual, np.inf), axis=1)
+    before = pace[start - 1] if start > 0 else 0.0
+    if stop == len(seen.values):
+        return bool(before > 1.0)  # it stops at full speed
+    after = pace[stop] if stop < len(pace) else 0.0
+    return bool(pace[stop - 1] > RESUMED * max(before, after))
 
 
 def _stuck_dimensions(
