@@ -473,6 +473,21 @@ class TestNoOps:
         assert judge(episode, "motion.no_ops") == []
 
 
+@pytest.mark.parametrize("check", ["jerk", "idle_head", "idle_share", "jumps"])
+@pytest.mark.parametrize("rate", [5.0, 10.0, 30.0])
+def test_a_sensor_of_a_third_of_the_rate_passes(judge, check, rate):
+    for seed in range(3):
+        episode = build_episode(
+            build_embodiment(rate_hz=rate, cameras=()),
+            seed=seed,
+            duration_s=10.0,
+            is_stepped=True,
+            clock=Clock.NOMINAL,
+            values={"arm": lambda v: v[np.arange(len(v)) // 3 * 3]},
+        )
+        assert judge(episode, f"motion.{check}") == []
+
+
 def test_findings_hold_for_the_steps_alone(judge):
     episode = build_episode(values={"arm": add(slice(5, None), 1, 0.1)}, seed=2)
     assert judge(episode, "motion.jumps") == []

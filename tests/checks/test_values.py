@@ -240,6 +240,17 @@ class TestFrozen:
         )
         assert judge(same, "values.frozen") == []
 
+    def test_a_robot_that_rests_is_not_frozen(self, judge):
+        def rest(values):
+            # Slows down, stands for 0.6 s without any noise, and starts again slowly.
+            pace = np.interp(np.arange(len(values)), [0, 60, 80, 140, 160, 300], [1, 1, 0, 0, 1, 1])
+            place = np.cumsum(pace)
+            return np.stack([np.interp(place, np.arange(len(values)), c) for c in values.T], axis=1)
+
+        episode = build_episode(values={"arm": rest}, seed=1)
+        assert (np.diff(episode.streams["arm"].values[80:140], axis=0) == 0).all()
+        assert judge(episode, "values.frozen") == []
+
     def test_thresholds_can_be_set(self):
         def freeze(values):
             values[120:140] = values[120]
