@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vladata.checks import run_checks
+from vladata.checks import CheckSettings, run_checks
 from vladata.embodiment import Dimension, Embodiment, Signal
 from vladata.finding import Severity
-from vladata.testing.builders import build_episode
+from vladata.testing.builders import build_embodiment, build_episode
 from vladata.units import Clock, Kind, RotationConvention, Unit
 
 
@@ -80,6 +80,12 @@ class TestLimits:
             "command.joint_2",
             "command.gripper",
         ]
+
+    def test_the_tolerance_can_be_set(self):
+        episode = build_episode(values={"arm": put(70, 0, 2.1)})
+        assert len(run_checks(episode, select=["values.limits"])) == 1
+        settings = CheckSettings(select=("values.limits",), rules={"values.limits": {"tolerance": 0.05}})
+        assert run_checks(episode, settings=settings) == []
 
     def test_rounding_at_the_limit_passes(self, judge):
         assert judge(build_episode(values={"arm": put(70, 0, 2.003)}), "values.limits") == []
@@ -188,6 +194,12 @@ class TestUnused:
         assert judge(build_episode(), "values.unused") == []
 
 
+def _repeated(stream, row):
+    values = stream.values.copy()
+    values[row + 1] = values[row]
+    return dataclasses.replace(stream, values=values)
+
+
 class TestFrozen:
     def test_measured_vector_that_repeats_is_placed(self, judge):
         def freeze(values):
@@ -200,6 +212,53 @@ class TestFrozen:
             "arm repeats the same values for 0.19 s from 1.00 s (sample 120), 20 of 221 samples (9.0 %)"
         )
         assert finding.steps == (10, 12)
+
+    @pytest.mark.parametrize("rate", [5.0, 10.0, 20.0, 30.0])
+    def test_half_a_second_is_long_at_any_rate(self, judge, rate):
+        def freeze(values):
+            values[20 : 20 + round(0.5 * rate + 0.5)] = values[20]
+            return values
+
+        for clock in (Clock.UNIX, Clock.NOMINAL):
+            episode = build_episode(
+                build_embodiment(rate_hz=rate, cameras=()),
+                values={"arm": freeze},
+                duration_s=40 / rate,
+                is_stepped=True,
+                clock=clock,
+            )
+            (finding,) = judge(episode, "values.frozen")
+            assert finding.message.startswith("arm repeats the same values for ")
+
+    def test_two_equal_samples_pass_at_any_rate(self, judge):
+        episode = build_episode(
+            build_embodiment(rate_hz=2.0, cameras=()), values={"arm": put(4, 0, 0.0)}, duration_s=5.0, is_stepped=True
+        )
+        same = dataclasses.replace(
+            episode,
+            streams={**episode.streams, "arm": _repeated(episode.streams["arm"], 4)},
+        )
+        assert judge(same, "values.frozen") == []
+
+    def test_a_robot_that_rests_is_not_frozen(self, judge):
+        def rest(values):
+            # Slows down, stands for 0.6 s without any noise, and starts again slowly.
+            pace = np.interp(np.arange(len(values)), [0, 60, 80, 140, 160, 300], [1, 1, 0, 0, 1, 1])
+            place = np.cumsum(pace)
+            return np.stack([np.interp(place, np.arange(len(values)), c) for c in values.T], axis=1)
+
+        episode = build_episode(values={"arm": rest}, seed=1)
+        assert (np.diff(episode.streams["arm"].values[80:140], axis=0) == 0).all()
+        assert judge(episode, "values.frozen") == []
+
+    def test_thresholds_can_be_set(self):
+        def freeze(values):
+            values[120:140] = values[120]
+            return values
+
+        episode = build_episode(values={"arm": freeze})
+        settings = CheckSettings(select=("values.frozen",), rules={"values.frozen": {"vector_share": 0.1}})
+        assert run_checks(episode, settings=settings) == []
 
     def test_short_repeats_of_a_slow_sensor_pass(self, judge):
         assert judge(build_episode(values={"arm": lambda v: v[np.arange(len(v)) // 10 * 10]}), "values.frozen") == []

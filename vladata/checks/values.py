@@ -1,6 +1,7 @@
 """Numbers: finite, within the schema's limits and speeds, and alive."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,29 +10,20 @@ from ..embodiment import Dimension, Signal
 from ..episode import Episode
 from ..finding import Finding, Severity
 from ..sync.clock import summarize
-from ..units import Clock, Kind, Mode, RotationConvention, Unit
+from ..units import Clock, Kind, Mode, Unit
 from ._check import check
 from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-LIMIT_TOLERANCE = 1e-3
-"""Share of the range by which a value may be beyond a limit: data sheets round, encoders have an offset."""
-MIN_SAMPLES = 5
-"""Fewer samples don't show that a dimension is dead."""
-FROZEN_SHARE = 0.05
-"""A measured vector that repeats for longer than this share of the episode is frozen."""
-FROZEN_SAMPLES = 10
-"""Shorter runs are never frozen: a slow sensor behind a fast publisher repeats itself."""
-STUCK_SHARE = 0.5
-"""A single measured dimension, or a whole command, is stuck when it repeats for longer than this share."""
-
-GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
-POSITIONS = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION})
-FILLERS = frozenset({Kind.PADDING, Kind.TERMINATE})
+RESUMED = 1.5
+"""Times the motion before and after that a frozen vector has to make up for when it goes on."""
+MIN_REPEATS = 3
+"""Samples that a frozen run has at least, whatever the rate."""
 
 
 @check(Severity.ERROR)
@@ -82,7 +74,7 @@ def _bad_steps(episode: Episode, signal: Signal) -> BoolArray:
 
 
 @check(Severity.ERROR)
-def limits(episode: Episode) -> Iterator[Finding]:
+def limits(episode: Episode, *, tolerance: float = 1e-3) -> Iterator[Finding]:
     """Values stay within the schema's limits."""
     for seen in numbers(episode):
         for column, dimension in enumerate(seen.signal.dimensions):
@@ -92,7 +84,7 @@ def limits(episode: Episode) -> Iterator[Finding]:
             values = seen.values[:, column]
             beyond = np.maximum(values - high, low - values)
             beyond[~np.isfinite(beyond)] = 0.0  # not finite: another check's business
-            outside = beyond > LIMIT_TOLERANCE * (high - low)
+            outside = beyond > tolerance * (high - low)
             if outside.any():
                 worst = int(np.argmax(beyond))
                 time = int(seen.time_ns[worst])
@@ -120,7 +112,7 @@ def _degrees(values: FloatArray, dimension: Dimension) -> str:
 
 
 @check(Severity.WARNING, needs_time=True)
-def velocity(episode: Episode) -> Iterator[Finding]:
+def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
     """Positions change no faster than the schema's speeds."""
     for seen in numbers(episode):
         if seen.stream.clock is Clock.NOMINAL or len(seen.values) < 2:
@@ -135,7 +127,7 @@ def velocity(episode: Episode) -> Iterator[Finding]:
             if dimension.kind is Kind.ROTATION:
                 moved = (moved + np.pi) % (2 * np.pi) - np.pi
             speed = np.nan_to_num(np.abs(moved) / elapsed, nan=0.0, posinf=0.0)
-            too_fast = speed > dimension.max_velocity
+            too_fast = speed > factor * dimension.max_velocity
             if too_fast.any():
                 worst = int(np.argmax(speed))
                 unit = f"{dimension.unit}/s".removeprefix("1")
@@ -150,17 +142,13 @@ def velocity(episode: Episode) -> Iterator[Finding]:
 
 
 def _is_position(signal: Signal, dimension: Dimension) -> bool:
-    """Whether the difference of two values is a distance: not of deltas, nor of rotations but Euler angles."""
-    if dimension.mode not in {None, Mode.ABSOLUTE}:
-        return False
-    if dimension.kind is Kind.ROTATION:
-        return signal.rotation is RotationConvention.EULER_XYZ
-    return dimension.kind in POSITIONS | GRIPPERS
+    """Whether the difference of two values is a distance."""
+    return is_place(signal, dimension) or (dimension.kind in GRIPPERS and dimension.mode in {None, Mode.ABSOLUTE})
 
 
-def _still(seen: Numbers) -> BoolArray:
+def _still(seen: Numbers, samples: float) -> BoolArray:
     """Dimensions that never change, [D]; none where there are too few samples."""
-    if len(seen.values) < MIN_SAMPLES:
+    if len(seen.values) < max(samples, 1):
         return np.zeros(seen.values.shape[1], dtype=bool)
     still: BoolArray = np.all(seen.values == seen.values[0], axis=0)
     return still
@@ -172,12 +160,12 @@ def _name_values(seen: Numbers, columns: list[int]) -> str:
 
 
 @check(Severity.WARNING)
-def constant(episode: Episode) -> Iterator[Finding]:
+def constant(episode: Episode, *, samples: float = 5.0) -> Iterator[Finding]:
     """Every measured dimension but a gripper's changes in the course of an episode."""
     for seen in numbers(episode):
         if seen.is_action:
             continue
-        still = _still(seen)
+        still = _still(seen, samples)
         kinds = [d.kind for d in seen.signal.dimensions]
         live = [c for c, k in enumerate(kinds) if k not in GRIPPERS | FILLERS]
         dead = [c for c in live if still[c]]
@@ -192,10 +180,10 @@ def constant(episode: Episode) -> Iterator[Finding]:
 
 
 @check(Severity.INFO)
-def unused(episode: Episode) -> Iterator[Finding]:
+def unused(episode: Episode, *, samples: float = 5.0) -> Iterator[Finding]:
     """Every command and every gripper is used in the course of an episode."""
     for seen in numbers(episode):
-        still = _still(seen)
+        still = _still(seen, samples)
         if still.all() and seen.is_action:
             continue  # `frozen` speaks of commands that stand as a whole
         kinds = [d.kind for d in seen.signal.dimensions]
@@ -209,27 +197,55 @@ def unused(episode: Episode) -> Iterator[Finding]:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frozen:
+    """What is too long a repetition in a signal."""
+
+    samples: float
+    seconds: float
+    period_s: float
+
+    def is_long(self, count: int, least: float, total: int) -> bool:
+        """Whether so many equal samples are frozen, where a share of the episode is allowed."""
+        # Where the rate is low, a few samples are a long time; where it is high, slow sensors repeat themselves.
+        lasts = count * self.period_s >= self.seconds and count >= MIN_REPEATS
+        return count > least * total and (count > self.samples or lasts)
+
+
 @check(Severity.WARNING)
-def frozen(episode: Episode) -> Iterator[Finding]:
+def frozen(
+    episode: Episode,
+    *,
+    vector_share: float = 0.05,
+    samples: float = 10.0,
+    seconds: float = 0.45,
+    stuck_share: float = 0.55,
+) -> Iterator[Finding]:
     """Values do not stand still for a long part of an episode."""
     for seen in numbers(episode):
         columns = [c for c, d in enumerate(seen.signal.dimensions) if d.kind not in FILLERS]
         positions = [c for c in columns if seen.signal.dimensions[c].kind in POSITIONS]
         if len(seen.values) < 2 or not columns or not (positions or seen.is_action):
             continue  # velocities and forces rest at zero, grippers rest by nature
+        rule = _Frozen(samples=samples, seconds=seconds, period_s=period_s(seen, episode.embodiment.rate_hz))
         changes: BoolArray = np.not_equal(seen.values[1:], seen.values[:-1])
-        yield from _frozen_vector(episode, seen, np.any(changes[:, columns], axis=1))
+        yield from _frozen_vector(episode, seen, np.any(changes[:, columns], axis=1), rule, (vector_share, stuck_share))
         if not seen.is_action:
-            yield from _stuck_dimensions(episode, seen, changes, positions)
+            yield from _stuck_dimensions(episode, seen, changes, positions, (rule, stuck_share))
 
 
-def _frozen_vector(episode: Episode, seen: Numbers, changes: BoolArray) -> Iterator[Finding]:
+def _frozen_vector(
+    episode: Episode, seen: Numbers, changes: BoolArray, rule: _Frozen, shares: tuple[float, float]
+) -> Iterator[Finding]:
     """A whole vector that repeats itself."""
     total = len(seen.values)
     start, stop = _longest(~changes)
     if stop - start == total and not seen.is_action:
         return  # `constant` speaks of a signal that never moves
-    if stop - start > max(FROZEN_SAMPLES, (STUCK_SHARE if seen.is_action else FROZEN_SHARE) * total):
+    is_frozen = rule.is_long(stop - start, shares[1], total)
+    if not seen.is_action and not is_frozen:
+        is_frozen = rule.is_long(stop - start, shares[0], total) and _is_cut_out(seen, start, stop)
+    if is_frozen:
         noun = "commands" if seen.is_action else "values"
         yield Finding(
             message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
@@ -241,15 +257,31 @@ def _frozen_vector(episode: Episode, seen: Numbers, changes: BoolArray) -> Itera
         )
 
 
-def _stuck_dimensions(episode: Episode, seen: Numbers, changes: BoolArray, positions: list[int]) -> Iterator[Finding]:
+def _is_cut_out(seen: Numbers, start: int, stop: int) -> bool:
+    """Whether a robot moved on while its values repeated, rows start to stop; one that rests slows down and starts."""
+    columns = [c for c, d in enumerate(seen.signal.dimensions) if d.kind in POSITIONS]
+    changes = np.abs(np.diff(seen.values[:, columns], axis=0))
+    usual = changes.mean(axis=0)
+    pace = np.max(changes / np.where(usual > 0, usual, np.inf), axis=1)
+    before = pace[start - 1] if start > 0 else 0.0
+    if stop == len(seen.values):
+        return bool(before > 1.0)  # it stops at full speed
+    after = pace[stop] if stop < len(pace) else 0.0
+    return bool(pace[stop - 1] > RESUMED * max(before, after))
+
+
+def _stuck_dimensions(
+    episode: Episode, seen: Numbers, changes: BoolArray, positions: list[int], limits: tuple[_Frozen, float]
+) -> Iterator[Finding]:
     """Single dimensions that repeat themselves while others of the signal move."""
+    rule, least = limits
     total = len(seen.values)
     moving: BoolArray = np.any(changes, axis=1)
     found: list[tuple[int, int, int]] = []
     for column in positions:
         start, stop = _longest(~changes[:, column])
-        is_long = total > stop - start > max(FROZEN_SAMPLES, STUCK_SHARE * total)
-        if is_long and moving[start : stop - 1].mean() > STUCK_SHARE:
+        is_long = total > stop - start and rule.is_long(stop - start, least, total)
+        if is_long and moving[start : stop - 1].mean() > least:
             found.append((stop - start, column, start))
     if found:
         length, column, start = max(found)
@@ -261,6 +293,7 @@ def _stuck_dimensions(episode: Episode, seen: Numbers, changes: BoolArray, posit
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[start + length - 1])),
             magnitude=length / total,
+            dimensions=tuple(names),
         )
 
 

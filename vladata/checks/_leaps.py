@@ -1,0 +1,164 @@
+"""Leaps of single dimensions, and accelerations, told from fast motion, noise and staircases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._motion import MOST_ROWS
+
+__all__ = ["Leap", "accelerations", "leaps"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+
+WINDOW = 6
+"""Changes before and after a leap that it is compared with."""
+MIN_CHANGES = 20
+"""Changes that a column must have: fewer don't show how it moves."""
+LAGS = (1, 2, 4, 8)
+"""Samples over which accelerations are taken; the longer ones see small ones above the noise."""
+NOISE_FACTOR = 4.0
+"""Standard deviations of the noise that are not taken for acceleration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leap:
+    """The greatest leap of a column."""
+
+    column: int
+    row: int
+    """Index of the first sample after it."""
+    size: float
+    around: float
+    """How much other changes from sample to sample differ from their neighbours."""
+    ratio: float
+    """Of the two."""
+    is_spike: bool
+    """Whether the value comes back with the next sample."""
+    count: int
+    """Leaps of the column."""
+
+
+def leaps(values: FloatArray, intervals: FloatArray, least: FloatArray, ratio: float) -> list[Leap]:
+    """Find columns that leap.
+
+    A change leaps where it differs by more than `least` from the mean of the changes before and after it, and by
+    `ratio` times more than any other change around it does, and than changes do elsewhere in the column. Repeated
+    values are left out first, so that the steps of a slow sensor, or of a command that comes in steps, are each other's
+    neighbours.
+
+    Args:
+        values: [n, C], finite.
+        intervals: Periods between the samples, at least 1 each, [n - 1].
+        least: By column, [C].
+        ratio: See above.
+    """
+    if len(values) <= MIN_CHANGES:
+        return []
+    changes = np.diff(values, axis=0) / intervals[:, None]
+    found = []
+    for column in np.flatnonzero((np.abs(_differing(changes)) > least).any(axis=0)):
+        leap = _column(int(column), changes[:, column], float(least[column]), ratio)
+        if leap is not None:
+            found.append(leap)
+    return found
+
+
+def _differing(changes: FloatArray) -> FloatArray:
+    """How changes differ from the mean of both neighbours, [m] to [m - 2]: a smooth motion leaves almost nothing."""
+    return np.asarray(changes[1:-1] - (changes[:-2] + changes[2:]) / 2)
+
+
+def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Leap | None:
+    rows = np.flatnonzero(changes)
+    if len(rows) < MIN_CHANGES:
+        return None
+    differing = _differing(changes[rows])
+    strength = np.abs(differing)
+    places = np.flatnonzero(strength > least)
+    index = places[:, None] + np.arange(-WINDOW, WINDOW + 1)
+    inside = (index >= 0) & (index < len(strength))
+    near = np.where(inside, differing[np.clip(index, 0, len(strength) - 1)], 0.0)
+    # A leap by 1 leaves -0.5, 1, -0.5; a spike, which comes back, -0.5, 1.5, -1.5, 0.5.
+    pair = near[:, [WINDOW - 1, WINDOW + 1]] * -np.sign(differing[places])[:, None]
+    is_spike = pair.max(axis=1) > 0.75 * strength[places]
+    side = np.where(pair[:, 0] >= pair[:, 1], -1, 1)
+    offset = np.arange(-WINDOW, WINDOW + 1)
+    own = (np.abs(offset) <= 1) | (is_spike[:, None] & (offset == 2 * side[:, None]))
+    around = np.max(np.abs(near), axis=1, where=~own, initial=0.0)
+    around = np.maximum(around, _elsewhere(strength))
+    size = strength[places] / np.where(is_spike, 1.5, 1.0)
+    # A start at full speed leaves -0.5, 0.5: without anything on the other side.
+    is_leap = (size > least) & (size > ratio * around) & (pair.min(axis=1) > 0.2 * strength[places])
+    if not is_leap.any():
+        return None
+    ratios = np.where(is_leap, size / np.maximum(around, 1e-12), 0.0)
+    worst = int(np.argmax(ratios))
+    # Of a spike there and back are one; the way there comes first.
+    first = places[worst] - (1 if is_spike[worst] and side[worst] < 0 else 0)
+    return Leap(
+        column=column,
+        row=int(rows[first + 1]) + 1,
+        size=float(size[worst]),
+        around=float(around[worst]),
+        ratio=float(min(ratios[worst], 1e6)),
+        is_spike=bool(is_spike[worst]),
+        count=int((is_leap & ~is_spike).sum()) + int(np.ceil((is_leap & is_spike).sum() / 2)),
+    )
+
+
+def _elsewhere(strength: FloatArray) -> float:
+    """How much changes differ elsewhere, but for the few largest: those of up to two leaps, or 2 %."""
+    kept = max(0, len(strength) - max(8, len(strength) // 50))
+    return float(np.partition(strength, kept)[kept])
+
+
+def accelerations(values: FloatArray, elapsed_s: FloatArray, order: int) -> tuple[FloatArray, IntArray]:
+    """Lower bounds of the accelerations of columns: what is left of second differences without the noise.
+
+    Args:
+        values: Places (order 2) or speeds (order 1), [n, C], finite.
+        elapsed_s: Between the samples, [n - 1], positive.
+        order: Of the difference.
+
+    Returns:
+        Greatest by column, [C], and the row of the middle sample, [C].
+    """
+    rows, period = len(values), float(np.median(elapsed_s))
+    best, where = np.zeros(values.shape[1]), np.zeros(values.shape[1], dtype=np.intp)
+    noise = NOISE_FACTOR * _roughness(values) * np.sqrt(6.0 if order == 2 else 2.0)
+    time = np.concatenate(([0.0], np.cumsum(elapsed_s)))
+    for lag in LAGS:
+        if rows <= order * lag:
+            break
+        before = values[lag:] - values[:-lag]
+        span = (time[lag:] - time[:-lag])[:, None]
+        if order == 1:
+            left = (np.abs(before) - noise) / np.maximum(span, lag * period)
+        else:
+            even = np.abs(before[lag:] - before[:-lag])
+            rates = before / span
+            uneven = np.abs(rates[lag:] - rates[:-lag]) * (span[lag:] + span[:-lag]) / 2
+            # Stamps that jitter and samples that are missing deceive one of the two, not both.
+            left = (np.minimum(even, uneven) - noise) / np.maximum((span[lag:] + span[:-lag]) / 2, lag * period) ** 2
+        row = np.argmax(left, axis=0)
+        value = left[row, np.arange(left.shape[1])]
+        # The shortest lag shows the place best; a longer one must show more.
+        is_more = value > 1.05 * best
+        where = np.where(is_more, row + (lag if order == 2 else 0), where)
+        best = np.where(is_more, value, best)
+    return best, where
+
+
+def _roughness(values: FloatArray) -> FloatArray:
+    """Standard deviation of noise and of the steps of an encoder, [n, C] to [C], where the values move at all."""
+    fourth = np.diff(values, 4, axis=0)
+    if len(fourth) == 0:
+        return np.zeros(values.shape[1])
+    fourth = np.sort(np.abs(fourth[:: max(1, len(fourth) // MOST_ROWS)]), axis=0)
+    # While a coarse encoder rests, its differences are zero and say nothing of it.
+    still = (fourth == 0).sum(axis=0)
+    middle = np.minimum(still + (len(fourth) - still) // 2, len(fourth) - 1)
+    # As in `spread`; 0.6745 is the normal distribution's middle.
+    return np.asarray(fourth[middle, np.arange(values.shape[1])] / (0.6745 * np.sqrt(70.0)))
