@@ -13,7 +13,7 @@ from ..sync.fit import Jump
 from ..units import Clock
 from ._check import check
 from ._clocks import Drift, measured_drift
-from ._intervals import lost_between, steady_period, usual_period
+from ._intervals import find_gaps, steady_period, usual_period
 from ._look import listed, place, seconds, stamps, steps_between, summary, timed_streams
 
 __all__ = [
@@ -34,8 +34,6 @@ STEADY_FACTOR = 1.5
 """A longer interval of a stream (in medians) says nothing of its rate: a sample was lost."""
 STEP_GAP_FACTOR = 2.5
 """A longer step interval (in periods) is a hole and says nothing of the rate; decimation makes some twice as long."""
-STALLED = 2.0
-"""So many times the length of a gap is one even where no sample is lost: all came late."""
 MIN_STEPS = 5
 """Fewer steps say nothing about their rate, or about usual ages."""
 MIN_AGED = 10
@@ -128,22 +126,17 @@ def gaps(episode: Episode, *, periods: float = 1.5) -> Iterator[Finding]:
         start, time = stamps(episode, stream)
         period = usual_period(time)
         limit = _longest_interval(episode.embodiment, stream.name, period, periods)
-        intervals = np.diff(time)
-        long = np.flatnonzero(intervals > limit) if period else np.zeros(0, dtype=np.intp)
-        if len(long) == 0:
+        found, lost = find_gaps(time, period, limit)
+        if len(found) == 0:
             continue
-        length = lost_between(time, long, period)
-        is_gap = (length > limit) | (intervals[long] > STALLED * limit)
-        if not is_gap.any():
-            continue
-        lost = int(np.round(np.maximum(length[is_gap] / period - 1, 0)).sum())
-        worst = int(long[is_gap][np.argmax(intervals[long[is_gap]])])
-        duration, num = int(intervals[worst]), int(is_gap.sum())
+        intervals = time[found + 1] - time[found]
+        worst, duration, num = int(found[np.argmax(intervals)]), int(intervals.max()), len(found)
+        total = int(lost.sum())
         count = "a gap" if num == 1 else f"{num:,} gaps, the longest"
-        missing = f"about {lost:,} {'sample is' if lost == 1 else 'samples are'} missing"
+        missing = f"about {total:,} {'sample is' if total == 1 else 'samples are'} missing"
         yield Finding(
             message=f"{stream.name} has {count} of {duration / 1e6:.4g} ms {place(episode, stream, start + worst)}; "
-            f"its period is {period / 1e6:.4g} ms, so {missing if lost else 'what followed came late'}",
+            f"its period is {period / 1e6:.4g} ms, so {missing if total else 'what followed came late'}",
             location=_location(stream),
             steps=steps_between(episode, stream, int(time[worst]), int(time[worst + 1]) - 1),
             magnitude=duration / period,
