@@ -8,7 +8,7 @@ import numpy as np
 from vladata.commit import Target, commit
 from vladata.conversion import Converted
 from vladata.embodiment import Embodiment, StreamRule
-from vladata.mapping import Mapping, StreamMapping
+from vladata.mapping import Mapping, StepClock, StreamMapping
 from vladata.recording import AnyStream, BytesFrames, FrameStream, Instruction, Recording
 from vladata.store.dataset_writer import writing
 from vladata.testing.builders import START_NS, build_embodiment, build_recording
@@ -26,6 +26,8 @@ JPEG_QUALITY = 75
 """Frames of about 40 KB, as USB cameras make them."""
 DELAY_S = 0.002
 """Mean delay of the transport to the recorder."""
+COMMAND_NS = 1_000_000
+"""From a state to the command that answers it."""
 TASKS = ("put the cube into the bin", "open the drawer", "fold the towel", "press the button")
 
 
@@ -35,7 +37,11 @@ def grow(folder: Path, count: int, *, duration_s: float, has_images: bool = Fals
     14 dimensions of state and of action at 50 Hz; with images, two cameras of 640x480 at 30 Hz.
     """
     embodiment = _embodiment(has_images=has_images)
-    mapping = Mapping(source="synthetic", streams={n: StreamMapping(**{"from": n}) for n in embodiment.stream_names})
+    mapping = Mapping(
+        source="synthetic",
+        streams={n: StreamMapping(**{"from": n}) for n in embodiment.stream_names},
+        step_clock=StepClock(kind="stream", stream=CAMERAS[0] if has_images else "arm"),
+    )
     pools = {name: frame_pool(k, JPEG_QUALITY) for k, name in enumerate(CAMERAS)} if has_images else {}
     with writing(folder) as writer:
         target = Target(embodiment=embodiment, mapping=mapping, folder=folder, recordings=frozenset())
@@ -72,7 +78,10 @@ def _recording(embodiment: Embodiment, seed: int, duration_s: float) -> Recordin
         place=f"{seed:06d}.mcap",
         seed=seed,
     )
-    return dataclasses.replace(recording, streams={n: _received(s, seed) for n, s in recording.streams.items()})
+    streams = dict(recording.streams)
+    # One loop reads and commands, so that each state has its command.
+    streams["command"] = dataclasses.replace(streams["command"], time_ns=streams["arm"].time_ns + COMMAND_NS)
+    return dataclasses.replace(recording, streams={n: _received(s, seed) for n, s in streams.items()})
 
 
 def _received(stream: AnyStream, seed: int) -> AnyStream:
