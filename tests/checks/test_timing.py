@@ -339,6 +339,24 @@ class TestAge:
             "its period is 10 ms, and it must be at most 4 of them older"
         )
 
+    def test_rows_that_hold_old_samples_are_found_by_their_stamps(self, judge):
+        episode = build_episode(is_stepped=True)
+        front = episode.streams["front"]
+        late = dataclasses.replace(front, time_ns=front.time_ns - 400 * MS)
+        episode = dataclasses.replace(episode, provenance={"sync": {"policy": {"step_clock": "rows"}}})
+        assert judge(episode, "timing.age") == []
+        late_rows = dataclasses.replace(episode, streams={**episode.streams, "front": late})
+        (finding,) = judge(late_rows, "timing.age")
+        assert finding.message.startswith("front is 400 ms old at half of the steps")
+        trimmed = dataclasses.replace(late_rows, steps=late_rows.steps.between(4, 19))
+        assert judge(trimmed, "timing.age")[0].message.startswith("front is 400 ms old at half of the steps")
+
+    def test_rows_that_a_declared_latency_shifts_are_as_old_as_they_are_then(self, judge):
+        # The image of the row four later is what the camera saw at the step.
+        policy = {"step_clock": "rows", "latency_ns": {"front": 400 * MS}}
+        shifted = dataclasses.replace(build_episode(is_stepped=True), provenance={"sync": {"policy": policy}})
+        assert judge(shifted, "timing.age") == []
+
     def test_actions_are_not_judged(self, judge):
         assert judge(build_episode(steps=aged(command=-300 * MS)), "timing.age") == []
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..embodiment import Embodiment
 from ..episode import Episode
@@ -11,6 +10,7 @@ from ..finding import Finding, Severity
 from ..recording import AnyStream
 from ..sync.fit import Jump
 from ..units import Clock
+from ._ages import observed_ages
 from ._check import check
 from ._clocks import Drift, measured_drift
 from ._intervals import find_gaps, steady_period, usual_period
@@ -226,7 +226,7 @@ def step_rate(episode: Episode, *, tolerance: float = 0.1) -> Iterator[Finding]:
 @check(Severity.WARNING, needs_time=True)
 def age(episode: Episode, *, periods: float = 2.0, skew_periods: float = 4.0) -> Iterator[Finding]:
     """Observations at a step are about as old as their streams' periods, and as each other."""
-    ages = _observed_ages(episode)
+    ages = observed_ages(episode)
     if not ages:
         return
     known = np.stack([np.where(valid, values, np.iinfo(np.int64).max) for values, valid in ages.values()])
@@ -258,19 +258,6 @@ def age(episode: Episode, *, periods: float = 2.0, skew_periods: float = 4.0) ->
             magnitude=max(usual / periods, skew / skew_periods) / period,
             frames=() if frames is None or len(frames) <= worst else (int(frames[worst]),),
         )
-
-
-def _observed_ages(episode: Episode) -> dict[str, tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Ages and where they count, [T] each, of observations whose time was recorded."""
-    steps, total = episode.steps, len(episode)
-    found = {}
-    for stream in timed_streams(episode):
-        ages, valid = steps.age_ns.get(stream.name), steps.valid.get(stream.name)
-        if stream.name in steps.action or ages is None or valid is None:
-            continue
-        if total and len(ages) == len(valid) == total and valid.any():
-            found[stream.name] = (ages, valid)
-    return found
 
 
 @check(Severity.WARNING, needs_time=True)
