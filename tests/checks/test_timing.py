@@ -351,6 +351,15 @@ class TestAge:
         trimmed = dataclasses.replace(late_rows, steps=late_rows.steps.between(4, 19))
         assert judge(trimmed, "timing.age")[0].message.startswith("front is 400 ms old at half of the steps")
 
+    def test_rows_stamped_by_the_stream_that_is_late_are_found(self, judge):
+        def early(steps: Steps) -> Steps:
+            return dataclasses.replace(steps, time_ns=steps.time_ns - 400 * MS)
+
+        episode = build_episode(is_stepped=True, stamps={"arm": lambda t: t - 400 * MS}, steps=early)
+        episode = dataclasses.replace(episode, provenance={"sync": {"policy": {"step_clock": "rows"}}})
+        (finding,) = judge(episode, "timing.age")
+        assert finding.message.startswith("arm is 400 ms old at half of the steps")
+
     def test_rows_that_a_declared_latency_shifts_are_as_old_as_they_are_then(self, judge):
         # The image of the row four later is what the camera saw at the step.
         policy = {"step_clock": "rows", "latency_ns": {"front": 400 * MS}}

@@ -239,8 +239,10 @@ def age(episode: Episode, *, periods: float = 2.0, skew_periods: float = 4.0) ->
             continue
         # The mean where a stream comes and goes: between its samples everything is old.
         period = max(float(np.median(intervals)), float(intervals.mean()))
+        # Where rows have the stamps of the stream that is late, the others come after their step.
+        values = values - np.minimum(youngest, 0)
         usual = float(np.median(values[valid]))
-        skew = float(np.quantile((values - youngest)[valid], SKEW_QUANTILE))
+        skew = float(np.quantile((values - np.maximum(youngest, 0))[valid], SKEW_QUANTILE))
         if usual > periods * period:
             what, rule = f"{usual / 1e6:.4g} ms old at half of the steps", f"{periods:g} of them old"
         elif skew > skew_periods * period:
