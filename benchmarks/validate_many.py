@@ -17,8 +17,10 @@ __all__ = ["run"]
 
 SIZES = (1000, 3000, 10_000)
 DURATION_S = 5.0
-MEMORY_GOAL, TIME_GOAL = Goal(1.5), Goal(1.15)
-"""The most episodes over the fewest: the same, but for the list of episodes, and for what runs beside."""
+MEMORY_GOAL = Goal(400.0)
+"""MB, imports and all; what it grows by is the list of episodes."""
+TIME_GOAL = Goal(1.15)
+"""For each of the most episodes over each of the fewest: the same, but for what runs beside."""
 POLL_S = 0.02
 GOOD, VIOLATION, INTERRUPTED = 0, 4, 130
 
@@ -46,14 +48,16 @@ def run(context: Context) -> None:
             flush=True,
         )
     few, many = runs[min(sizes)], runs[max(sizes)]
-    _growth("peak memory of the parent, most / fewest", many.parent_mb / few.parent_mb, MEMORY_GOAL)
+    grown = 1000 * (many.parent_mb - few.parent_mb) / (max(sizes) - min(sizes))
+    _line("peak memory of the parent", many.parent_mb, "MB", MEMORY_GOAL)
+    print(f"  {'what it grows by for each 1,000 episodes':<62} {grown:8.1f} MB")
     each = many.seconds / max(sizes) / (few.seconds / min(sizes))
-    _growth("time for each, most / fewest", each, TIME_GOAL)
+    _line("time for each, most / fewest", each, "x", TIME_GOAL)
     _interrupted(folder, context.folder / "report.json", many)
 
 
-def _growth(what: str, value: float, goal: Goal) -> None:
-    print(f"  {what:<62} {value:8.2f} x  {goal}  {verdict(goal, value)}", flush=True)
+def _line(what: str, value: float, unit: str, goal: Goal) -> None:
+    print(f"  {what:<62} {value:8.2f} {unit}  {goal}  {verdict(goal, value)}", flush=True)
 
 
 def _interrupted(folder: Path, report: Path, whole: _Run) -> None:
