@@ -11,7 +11,18 @@ from pathlib import Path
 
 from .context import Context
 
-NAMES = ("ingest", "export", "resize", "random_read", "memory", "listing", "startup", "timing")
+NAMES = (
+    "ingest",
+    "export",
+    "resize",
+    "random_read",
+    "memory",
+    "listing",
+    "startup",
+    "timing",
+    "validate",
+    "validate_many",
+)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from .context import Context
 from .measure import Goal, heading, verdict
 from .workload import BYTES_PER_S, write_recording
 
-__all__ = ["idle", "peak_mb", "run"]
+__all__ = ["family", "idle", "peak_mb", "run"]
 
 MB = 1_000_000
 SIZES_MB = (1000, 2000, 4000)
@@ -70,7 +70,7 @@ def _measure(job: str, paths: list[Path]) -> float:
     peaks: dict[int, _Peak] = {}
     start = time.perf_counter()
     while process.poll() is None:
-        for pid, role in _family(process.pid):
+        for pid, role in family(process.pid):
             peaks.setdefault(pid, _Peak(role)).peak_mb = peak_mb(pid) or peaks[pid].peak_mb
         time.sleep(POLL_S)
     if process.returncode:
@@ -88,7 +88,7 @@ def _measure(job: str, paths: list[Path]) -> float:
     return seconds
 
 
-def _family(pid: int) -> list[tuple[int, str]]:
+def family(pid: int) -> list[tuple[int, str]]:
     """A job's process and the workers that its server forked; server and resource tracker do nothing with data."""
     parents = {int(p.name): _parent(p) for p in Path("/proc").iterdir() if p.name.isdecimal()}
     servers = {p for p, parent in parents.items() if parent == pid}

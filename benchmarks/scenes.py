@@ -19,8 +19,8 @@ NOISE = 2.5
 Image = NDArray[np.uint8]
 
 
-def frame_pool(seed: int) -> list[bytes]:
-    """JPEG frames of one camera, about 100 KB each."""
+def frame_pool(seed: int, quality: int = JPEG_QUALITY) -> list[bytes]:
+    """JPEG frames of one camera, about 100 KB each at quality 95."""
     random = np.random.default_rng(seed)
     scene = _dead_leaves(random, HEIGHT + MARGIN, WIDTH + MARGIN) + _texture(random, HEIGHT + MARGIN, WIDTH + MARGIN)
     frames = []
@@ -29,7 +29,7 @@ def frame_pool(seed: int) -> list[bytes]:
         left = round(MARGIN / 2 * (1 + np.cos(2 * np.pi * k / NUM_FRAMES)))
         seen = scene[top : top + HEIGHT, left : left + WIDTH]
         noisy = seen + random.normal(0, NOISE, seen.shape)
-        frames.append(encode_jpeg(noisy.round().clip(0, 255).astype(np.uint8), JPEG_QUALITY))
+        frames.append(encode_jpeg(noisy.round().clip(0, 255).astype(np.uint8), quality))
     return frames
 
 

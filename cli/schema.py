@@ -86,13 +86,18 @@ def show(
 
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="A schema file.")]) -> None:
-    """Check a schema file and its mappings.
+    """Check a schema file: dimensions, cameras, mappings, and the thresholds of its checks.
 
     Example: vladata schema check my_robot.yaml
     """
+    from vladata.checks import rule_problems
+    from vladata.errors import SchemaError
     from vladata.mapping import load_schema
 
     loaded = load_schema(path)
+    problem = next(rule_problems(loaded.checks), None)
+    if problem is not None:
+        raise SchemaError(f"{path.name}: {problem}")
     out(f"{path}: good · {len(loaded.signals)} signals, {len(loaded.cameras)} cameras, {len(loaded.mappings)} mappings")
 
 

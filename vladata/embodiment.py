@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .documents import Document, digest_of
 from .units import UNITS_OF_KIND, Kind, Mode, RotationConvention, Unit
@@ -15,7 +15,18 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
 
 Positive = Annotated[float, Field(gt=0)]
 CheckName = Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z_]+$")]
-CheckSetting = float | Literal["info", "warning", "error", "off"]
+CHECK_SEVERITIES = ("info", "warning", "error", "off")
+
+
+def _setting(value: object) -> object:
+    if value is False:
+        return "off"  # as YAML reads `off`
+    if isinstance(value, str) and value not in CHECK_SEVERITIES:
+        raise ValueError(f"it must be a number, or as severity one of {', '.join(CHECK_SEVERITIES)}")
+    return value
+
+
+CheckSetting = Annotated[float | Literal["info", "warning", "error", "off"], BeforeValidator(_setting)]
 
 
 class Dimension(Document):

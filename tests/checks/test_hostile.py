@@ -1,5 +1,7 @@
 """Whatever a recording holds, a check answers with findings."""
 
+import dataclasses
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,12 +62,29 @@ def test_no_check_crashes_and_every_report_can_be_written(values, stamps, keep, 
             assert 0 <= finding.steps[0] < finding.steps[1] <= len(episode)
 
 
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    receive=st.lists(st.one_of(near, far), min_size=1, max_size=30).map(lambda x: np.array(x, np.int64)),
+    stamps=st.lists(st.one_of(near, far), max_size=30).map(lambda x: np.array(x, np.int64)),
+    ages=hnp.arrays(np.int64, 21, elements=far),
+)
+def test_times_of_receipt_and_ages_of_any_size_stop_no_check(receive, stamps, ages):
+    def age(steps):
+        return dataclasses.replace(steps, age_ns={**steps.age_ns, "arm": ages})
+
+    episode = build_episode(EMBODIMENT, stamps={"arm": spread(stamps)}, steps=age)
+    arm = episode.streams["arm"]
+    arm = dataclasses.replace(arm, receive_time_ns=spread(receive)(arm.time_ns.copy()))
+    findings = run_checks(dataclasses.replace(episode, streams={**episode.streams, "arm": arm}))
+    assert [f.message for f in findings if f.traceback] == []
+    report = Report(findings=tuple(findings))
+    assert from_json(to_json(report)) == report
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_steps_in_any_order_stop_no_check(data):
     def scramble(steps):
-        import dataclasses
-
         time = data.draw(hnp.arrays(np.int64, len(steps), elements=near))
         valid = {n: data.draw(hnp.arrays(np.bool_, len(steps))) for n in steps.valid}
         return dataclasses.replace(steps, time_ns=time, valid=valid)

@@ -202,8 +202,33 @@ class TestShort:
         episode = build_episode(steps=lambda s: s.between(0, 0))
         assert [f.check for f in run_checks(episode)] == ["structure.short"]
 
+    def test_the_threshold_can_be_set(self, judge):
+        embodiment = build_embodiment().model_copy(update={"checks": {"structure.short": {"steps": 10.0}}})
+        (finding,) = judge(build_episode(embodiment, duration_s=0.4), "structure.short")
+        assert finding.message == "5 steps; an episode of a demonstration must have at least 10"
+
     def test_five_steps_pass(self, judge):
         assert judge(build_episode(duration_s=0.4), "structure.short") == []
+
+
+class TestRules:
+    def test_unknown_checks_and_thresholds_are_named(self, judge):
+        checks = {"timing.gap": {"periods": 2.0}, "timing.gaps": {"period": 2.0, "severity": "info"}}
+        embodiment = build_embodiment().model_copy(update={"checks": checks})
+        (finding,) = judge(build_episode(embodiment), "structure.rules")
+        assert finding.severity is Severity.WARNING
+        assert finding.message == (
+            "the schema's checks section does not hold: no check named 'timing.gap'; did you mean 'timing.gaps'? "
+            "(and 1 more)"
+        )
+        assert finding.location == "/embodiment"
+        assert finding.magnitude == 2
+
+    def test_known_ones_pass(self, judge):
+        checks = {"timing.gaps": {"periods": 2.0, "severity": "error"}, "values.unused": {"severity": "off"}}
+        embodiment = build_embodiment().model_copy(update={"checks": checks})
+        assert judge(build_episode(embodiment), "structure.rules") == []
+        assert judge(build_episode(), "structure.rules") == []
 
 
 def test_one_step_stops_no_check():

@@ -248,6 +248,37 @@ class TestSchema:
         assert done.returncode == 1
         assert "arm.yaml: action.0.dimensions.0: x is a position in rad; its unit must be one of" in done.stderr
 
+    @pytest.mark.parametrize(
+        ("section", "problem"),
+        [
+            ("timing.gasp: {periods: 2}", "no check named 'timing.gasp'; did you mean 'timing.gaps'?"),
+            ("timing.gaps: {period: 2}", "check timing.gaps has no threshold 'period'; it has periods"),
+            ("timing.gaps: {periods: error}", "checks.timing.gaps.periods is 'error'; it must be a number"),
+            (
+                "timing.gaps: {severity: bad}",
+                "checks.timing.gaps.severity: it must be a number, or as severity one of info, warning, error, off, "
+                "found 'bad'",
+            ),
+        ],
+    )
+    def test_unknown_checks_and_thresholds_are_refused(self, cli, tmp_path, section, problem):
+        path = tmp_path / "arm.yaml"
+        signal = "  - {name: a, dimensions: [{name: x, kind: position, unit: m}]}"
+        path.write_text(f"name: arm\nrate_hz: 10\nproprioception:\n{signal}\nchecks:\n  {section}\n")
+        done = cli("schema", "check", path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"vladata: arm.yaml: {problem}\n"
+
+    def test_thresholds_and_off_are_good(self, cli, tmp_path):
+        path = tmp_path / "arm.yaml"
+        signal = "  - {name: a, dimensions: [{name: x, kind: position, unit: m}]}"
+        checks = "checks:\n  timing.gaps: {periods: 2, severity: error}\n  values.unused: {severity: off}\n"
+        path.write_text(f"name: arm\nrate_hz: 10\nproprioception:\n{signal}\n{checks}")
+        assert "good" in cli("schema", "check", path).stdout
+        from vladata.mapping import load_schema
+
+        assert load_schema(path).checks["values.unused"] == {"severity": "off"}  # no YAML boolean
+
     def test_the_json_schema_fits_the_shipped_files(self, cli):
         schema = json.loads(cli("schema", "json").stdout)
         assert {"name", "rate_hz", "proprioception", "action", "cameras", "streams", "mappings"} <= set(

@@ -1,7 +1,7 @@
 """How checks look at an episode: the part of a stream that belongs to its steps, places, runs, words for numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from ..embodiment import Signal
 from ..episode import Episode
 from ..recording import AnyStream, FrameStream, Stream
+from ..sync.clock import ClockSummary, summarize
 from ..sync.timing import Correction
 from ..units import Clock, Unit
 
 __all__ = [
     "Numbers",
+    "correction",
     "listed",
     "numbers",
     "part",
@@ -26,6 +28,7 @@ __all__ = [
     "share",
     "stamps",
     "steps_between",
+    "summary",
     "timed_streams",
 ]
 
@@ -53,12 +56,35 @@ class Numbers:
         return f"/streams/{self.signal.name}/values"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What was found out about an episode, for the next check: by stream, each beside the stream it holds for."""
+
+    parts: dict[str, tuple[AnyStream, slice]] = field(default_factory=dict)
+    summaries: dict[str, tuple[AnyStream, ClockSummary]] = field(default_factory=dict)
+    corrections: dict[str, Correction] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1)
+def _seen(_: Episode) -> _Seen:
+    """The last episode's, for all checks judge one episode before the next."""
+    return _Seen()
+
+
 def part(episode: Episode, stream: AnyStream) -> slice:
     """The samples of a stream that its episode's steps span, with one step period on either side.
 
     What an edit has trimmed away, and what was recorded before all required streams ran, is not judged. The whole
     stream where nothing of it lies there, and where there are no steps.
     """
+    parts = _seen(episode).parts
+    known = parts.get(stream.name)
+    if known is None or known[0] is not stream:
+        known = parts[stream.name] = (stream, _part(episode, stream))
+    return known[1]
+
+
+def _part(episode: Episode, stream: AnyStream) -> slice:
     time = stream.time_ns
     steps = episode.steps.time_ns
     whole = slice(0, len(time))
@@ -68,7 +94,7 @@ def part(episode: Episode, stream: AnyStream) -> slice:
     ages = episode.steps.age_ns.get(stream.name)
     first_age = int(ages[0]) if ages is not None and len(ages) else 0
     low = int(steps.min()) - max(period, first_age)
-    shifted = _correction(episode, stream.name).times(time)
+    shifted = correction(episode, stream.name).times(time)
     inside = np.flatnonzero((shifted >= low) & (shifted <= int(steps.max()) + period))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else whole
 
@@ -77,6 +103,15 @@ def stamps(episode: Episode, stream: AnyStream) -> tuple[int, Int64Array]:
     """Index of the first sample that belongs to the steps, and the stamps from there on, as recorded."""
     cut = part(episode, stream)
     return cut.start, stream.time_ns[cut]
+
+
+def summary(episode: Episode, stream: AnyStream) -> ClockSummary:
+    """Rate, jitter and odd stamps of the samples that belong to the steps."""
+    summaries = _seen(episode).summaries
+    known = summaries.get(stream.name)
+    if known is None or known[0] is not stream:
+        known = summaries[stream.name] = (stream, summarize(stamps(episode, stream)[1]))
+    return known[1]
 
 
 def timed_streams(episode: Episode) -> Iterator[AnyStream]:
@@ -112,8 +147,15 @@ def _numbers(episode: Episode) -> Iterator[Numbers]:
         )
 
 
-def _correction(episode: Episode, name: str) -> Correction:
+def correction(episode: Episode, name: str) -> Correction:
     """What synchronization did to a stream's stamps, as the provenance tells."""
+    corrections = _seen(episode).corrections
+    if name not in corrections:
+        corrections[name] = _correction(episode, name)
+    return corrections[name]
+
+
+def _correction(episode: Episode, name: str) -> Correction:
     policy = _at(_at(episode.provenance, "sync"), "policy")
     rule = _at(_at(policy, "streams"), name)
     if not isinstance(rule, Mapping):
@@ -122,7 +164,7 @@ def _correction(episode: Episode, name: str) -> Correction:
 
 
 def _shifted(episode: Episode, stream: AnyStream, time_ns: int) -> int:
-    return int(_correction(episode, stream.name).times(np.array([time_ns], dtype=np.int64))[0])
+    return int(correction(episode, stream.name).times(np.array([time_ns], dtype=np.int64))[0])
 
 
 def _at(value: object, key: str) -> object:

@@ -9,6 +9,7 @@ from ..embodiment import Signal
 from ..episode import Episode
 from ..finding import Finding, Severity
 from ..recording import FrameStream, Stream
+from ..text import clip, printable
 from ._check import check
 from ._look import listed, ranges, runs, share
 
@@ -18,13 +19,11 @@ __all__ = [
     "frame_indices",
     "invalid_steps",
     "readable",
+    "rules",
     "short",
     "streams",
     "usable_steps",
 ]
-
-MIN_STEPS = 5
-"""Shorter episodes are most often recordings that were broken off."""
 
 
 @check(Severity.ERROR)
@@ -213,11 +212,28 @@ def usable_steps(episode: Episode) -> Iterator[Finding]:
 
 
 @check(Severity.WARNING)
-def short(episode: Episode) -> Iterator[Finding]:
+def short(episode: Episode, *, steps: float = 5) -> Iterator[Finding]:
     """An episode has at least 5 steps."""
-    if len(episode) < MIN_STEPS:
+    if len(episode) < steps:
         yield Finding(
-            message=f"{len(episode)} steps; an episode of a demonstration must have at least {MIN_STEPS}",
+            message=f"{len(episode)} steps; an episode of a demonstration must have at least {steps:g}",
             location="/steps",
-            magnitude=float(MIN_STEPS - len(episode)),
+            magnitude=steps - len(episode),
+        )
+
+
+@check(Severity.WARNING)
+def rules(episode: Episode) -> Iterator[Finding]:
+    """The schema's `checks` section names checks and thresholds that exist."""
+    if not episode.embodiment.checks:
+        return
+    from ._runner import rule_problems  # the runner imports this module
+
+    problems = list(rule_problems(episode.embodiment.checks))
+    if problems:
+        more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+        yield Finding(
+            message=f"the schema's checks section does not hold: {clip(printable(problems[0]), 200)}{more}",
+            location="/embodiment",
+            magnitude=len(problems),
         )
