@@ -23,7 +23,7 @@ def test_a_folder_s_files_are_its_plugins():
     ]
     assert plugins.names("tokenizers") == ["openvla_bins", "rt1_bins", "uniform_bins"]
     assert plugins.names("exporters") == ["huggingface"]
-    assert {"timing", "values", "camera", "labels", "structure", "duplicates"} == set(plugins.names("checks"))
+    assert {"timing", "values", "camera", "labels", "structure", "duplicates"} < set(plugins.names("checks"))
 
 
 @pytest.mark.parametrize("kind", ["sources", "checks", "tokenizers", "exporters"])

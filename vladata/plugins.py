@@ -6,6 +6,7 @@ Nothing is registered and nothing is imported until it is asked for: names come 
 import difflib
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 from .errors import PluginNotFoundError
@@ -16,7 +17,12 @@ __all__ = ["load", "names"]
 def names(kind: str) -> list[str]:
     """List the plugins of a kind (`sources`, `checks`, …), sorted; modules that begin with `_` are not plugins."""
     package = importlib.import_module(f"vladata.{kind}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    return list(_listed(tuple(package.__path__)))
+
+
+@cache
+def _listed(folders: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")))
 
 
 def load(kind: str, name: str) -> ModuleType:

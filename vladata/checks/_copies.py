@@ -23,6 +23,9 @@ LEAST_SPREAD = 0.05
 COORDINATES = 8
 """Principal directions in which the nearest way is looked for."""
 
+BLOCK = 256
+"""Ways that are compared at a time, so that memory holds few differences."""
+
 Pairs = dict[tuple[int, int], float]
 """Two places in the facts, the lower first, and the share of poses in common; 0 where only the ways are the same."""
 
@@ -54,7 +57,7 @@ def near_pairs(facts: Sequence[EpisodeFacts], shared: float, chance: float) -> P
             values.append(way.astype(np.float32).ravel())
     pairs = _by_hashes(sketches, shared)
     for places, values in ways.values():
-        for pair in _by_way(np.array(places), np.stack(values).astype(np.float64), chance):
+        for pair in _by_way(np.array(places), np.stack(values), chance):
             pairs.setdefault(pair, 0.0)
     return pairs
 
@@ -89,23 +92,28 @@ def _share(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
     return min(1.0, alike * sum(sizes) / (1 + alike) / min(sizes))
 
 
-def _by_way(places: IntArray, ways: FloatArray, chance: float) -> Iterator[tuple[int, int]]:
+def _by_way(places: IntArray, ways: NDArray[np.float32], chance: float) -> Iterator[tuple[int, int]]:
     keep = np.isfinite(ways).all(axis=1) & (np.abs(ways).max(axis=1, initial=0.0) < 1e9)
-    places, ways = places[keep], ways[keep]
+    if not keep.all():
+        places, ways = places[keep], ways[keep]
     if len(places) < FEWEST_WAYS:
         return
     from scipy.spatial import cKDTree
 
-    spread = ways.std(axis=0)
+    spread = ways.std(axis=0, dtype=np.float64)
     largest = float(spread.max(initial=0.0))
     if largest == 0:
         return
     # Where all are at the same pose, as at home, only noise differs: it must not be blown up.
-    scaled = (ways - ways.mean(axis=0)) / np.maximum(spread, LEAST_SPREAD * largest)
-    _, axes = np.linalg.eigh(scaled.T @ scaled)
-    low = scaled @ axes[:, -COORDINATES:]
+    scaled = ways - ways.mean(axis=0, dtype=np.float64).astype(np.float32)
+    scaled /= np.maximum(spread, LEAST_SPREAD * largest).astype(np.float32)
+    _, axes = np.linalg.eigh((scaled.T @ scaled).astype(np.float64))
+    low = scaled @ axes[:, -COORDINATES:].astype(np.float32)
     near = np.asarray(cKDTree(low).query(low, k=5)[1])
-    distance = np.linalg.norm(scaled[near] - scaled[:, None], axis=2)
+    distance = np.empty(near.shape)
+    for k in range(0, len(near), BLOCK):
+        apart = scaled[near[k : k + BLOCK]] - scaled[k : k + BLOCK, None]
+        distance[k : k + BLOCK] = np.linalg.norm(apart, axis=2)
     distance[near == np.arange(len(near))[:, None]] = np.inf
     order = np.argsort(distance, axis=1)
     first, second, third = (np.take_along_axis(distance, order[:, k : k + 1], axis=1)[:, 0] for k in range(3))

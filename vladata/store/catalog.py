@@ -2,12 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..episode import Episode
 from .writer import replace_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Entry", "entry_of", "read_catalog", "write_catalog"]
 
@@ -65,6 +69,8 @@ def entry_of(episode: Episode, *, file: str, num_bytes: int, sha256: str) -> Ent
     )
 
 
+_SHARED = frozenset({"embodiment", "embodiment_digest", "source", "split", "instruction", "outcome"})
+"""Columns whose texts many episodes have in common."""
 _NUMBERS = {"num_steps": "int64", "num_bytes": "int64", "num_invalid": "int64", "duration_s": "float64"}
 
 
@@ -93,11 +99,24 @@ def read_catalog(folder: Path, manifest_sha256: str) -> list[Entry] | None:
             return None
         # Not read_table, and nothing ahead: importing pyarrow.dataset and starting threads take longer than reading.
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            table = file.read(use_threads=False)
+            schema = file.schema_arrow
+            names = [f.name for f in dataclasses.fields(Entry)]
+            if (schema.metadata or {}).get(_MANIFEST_KEY) != manifest_sha256.encode() or schema.names != names:
+                return None
+            entries = list(_entries(file.iter_batches(batch_size=1000, use_threads=False), names))
     except (pa.ArrowException, OSError):
         return None
-    names = [f.name for f in dataclasses.fields(Entry)]
-    if (table.schema.metadata or {}).get(_MANIFEST_KEY) != manifest_sha256.encode() or table.column_names != names:
-        return None
-    columns = [table.column(n).to_pylist() for n in names]
-    return [Entry(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    pa.default_memory_pool().release_unused()  # else it keeps several times what the rows take
+    return entries
+
+
+def _entries(batches: "Iterator[pa.RecordBatch]", names: Sequence[str]) -> Iterator[Entry]:
+    """Rows, block by block; texts that many rows share are kept once."""
+    seen: dict[str, str] = {}
+    for batch in batches:
+        columns = [batch.column(i).to_pylist() for i in range(len(names))]
+        for i, name in enumerate(names):
+            if name in _SHARED:
+                columns[i] = [seen.setdefault(text, text) for text in columns[i]]
+        for row in zip(*columns, strict=True):
+            yield Entry(**dict(zip(names, row, strict=True)))
