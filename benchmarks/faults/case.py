@@ -89,7 +89,8 @@ class Case:
 
     def with_schema(self, **changes: object) -> "Case":
         """The same with another schema."""
-        return dataclasses.replace(self, embodiment=self.embodiment.model_copy(update=changes))
+        fields = {n: getattr(self.embodiment, n) for n in type(self.embodiment).model_fields}
+        return dataclasses.replace(self, embodiment=Embodiment.model_validate({**fields, **changes}))
 
     def with_recording(self, **changes: object) -> "Case":
         """The same with other labels, metadata or places."""

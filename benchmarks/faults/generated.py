@@ -40,7 +40,7 @@ MARGIN_S = 0.05
 
 def variant_of(seed: int) -> str:
     """Which of the four ways to record the group of a seed uses."""
-    return VARIANTS[seed // 2 % len(VARIANTS)]
+    return VARIANTS[seed % len(VARIANTS)]
 
 
 @dataclass(frozen=True)
