@@ -24,7 +24,12 @@ def main() -> None:
         prove(sys.argv[2:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed, memory and growth of vladata.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(NAMES)}; default: all; and faults, with options of its own")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one or more of {', '.join(NAMES)}; default: all; and faults, with options of its own",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (5)")
     parser.add_argument("--quick", action="store_true", help="small inputs, one round: does it work at all?")
     parser.add_argument("--folder", type=Path, help="where temporary files go; a real disk with 15 GB free")

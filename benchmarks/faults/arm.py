@@ -105,8 +105,7 @@ def euler_of(rotation: Floats) -> Floats:
 
 def embodiment_of(variant: str) -> Embodiment:
     """The schema of one of the four ways to record the arm."""
-    made = {"joint": _joint, "pose": _pose, "delta": _delta, "stepped": _stepped}[variant]()
-    return made
+    return {"joint": _joint, "pose": _pose, "delta": _delta, "stepped": _stepped}[variant]()
 
 
 def _cameras(rate_hz: float) -> tuple[Camera, ...]:
@@ -187,7 +186,38 @@ def _rules(*signals: str) -> dict[str, StreamRule]:
     return {**rules, **cameras}
 
 
+def _chain() -> list[dict[str, object]]:
+    """The same chain as a URDF has it."""
+    joints: list[dict[str, object]] = [
+        {
+            "name": f"joint{i + 1}",
+            "type": "revolute",
+            "xyz": (a, -d * np.sin(alpha), d * np.cos(alpha)),
+            "rpy": (alpha, 0.0, 0.0),
+            "axis": (0.0, 0.0, 1.0),
+            "dimension": f"joint{i + 1}",
+        }
+        for i, (a, d, alpha) in enumerate(CHAIN)
+    ]
+    turn = tuple(float(v) for v in euler_of(MOUNT[None, :3, :3])[0])
+    tool: dict[str, object] = {
+        "name": "tool",
+        "type": "fixed",
+        "xyz": tuple(float(v) for v in MOUNT[:3, 3]),
+        "rpy": turn,
+    }
+    return [*joints, tool]
+
+
 def _pose() -> Embodiment:
+    made = _pose_without_chain()
+    if "kinematics" not in Embodiment.model_fields:
+        return made
+    fields = {n: getattr(made, n) for n in Embodiment.model_fields}
+    return Embodiment.model_validate({**fields, "kinematics": [{"joints": "arm", "pose": "pose", "chain": _chain()}]})
+
+
+def _pose_without_chain() -> Embodiment:
     return Embodiment(
         name="generated_pose",
         rate_hz=20,

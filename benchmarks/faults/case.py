@@ -47,6 +47,10 @@ class Case:
             raise TypeError(f"{name} holds images")
         return stream
 
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """A copy of a stream's values, [N, D]."""
+        return self.stream(name).values.astype(np.float64)
+
     def camera(self, name: str) -> FrameStream:
         """A stream of images."""
         stream = self.recording.streams[name]
@@ -79,9 +83,10 @@ class Case:
         streams = {**self.recording.streams, **{s.name: s for s in changed}}
         return dataclasses.replace(self, recording=dataclasses.replace(self.recording, streams=streams))
 
-    def with_values(self, name: str, values: NDArray[np.generic]) -> "Case":
-        """The same with other numbers of a signal."""
-        return self.with_streams(dataclasses.replace(self.stream(name), values=values))
+    def with_values(self, name: str, values: NDArray[np.float64]) -> "Case":
+        """The same with other numbers of a signal, in the number type of the recording."""
+        stream = self.stream(name)
+        return self.with_streams(dataclasses.replace(stream, values=values.astype(stream.values.dtype)))
 
     def with_frames(self, name: str, frames: list[bytes]) -> "Case":
         """The same with other images of a camera."""
@@ -91,6 +96,11 @@ class Case:
         """The same with another schema."""
         fields = {n: getattr(self.embodiment, n) for n in type(self.embodiment).model_fields}
         return dataclasses.replace(self, embodiment=Embodiment.model_validate({**fields, **changes}))
+
+    def with_mapping(self, **changes: object) -> "Case":
+        """The same with another mapping."""
+        fields = {n: getattr(self.mapping, n) for n in type(self.mapping).model_fields}
+        return dataclasses.replace(self, mapping=StreamMappings.model_validate({**fields, **changes}))
 
     def with_recording(self, **changes: object) -> "Case":
         """The same with other labels, metadata or places."""

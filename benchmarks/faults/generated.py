@@ -127,7 +127,7 @@ class _Labels:
 class _Recorder:
     """Samples a motion, each stream on its own stamps."""
 
-    def __init__(  # noqa: PLR0913 - what one demonstration is made of
+    def __init__(
         self, variant: str, motion: Motion, place: _Place, scene: Scene, rng: np.random.Generator, start_ns: int
     ) -> None:
         self._variant, self._motion, self._place = variant, motion, place

@@ -24,8 +24,8 @@ __all__ = [
     "frame_size",
     "frozen_camera",
     "overexposed",
-    "underexposed",
     "undecodable",
+    "underexposed",
     "upside_down",
 ]
 
@@ -72,7 +72,7 @@ def _dark(shape: tuple[int, ...], rng: np.random.Generator) -> Image:
 
 
 @fault("camera.black", (1, 1, 1), SEEN)
-def black_camera(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def black_camera(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """All frames are black, but for the sensor's noise."""
     return repainted(case, one_of(brightest(case), rng), lambda image, _: _dark(image.shape, rng))
 
@@ -143,27 +143,27 @@ def few_frames(case: Case, level: float, rng: np.random.Generator) -> Case | Non
     camera = one_of(can[1:] if clock_is_camera else can, rng)
 
     def keep(time: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.arange(len(time)) % int(level) == 0
+        return np.asarray(np.arange(len(time)) % int(level) == 0)
 
     return cut(case, keep, [camera])
 
 
 @fault("camera.color_order", (1, 1, 1), GENERATED)
-def bgr_as_rgb(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def bgr_as_rgb(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Red and blue are exchanged."""
     camera = one_of(brightest(case), rng)
     return repainted(case, camera, lambda image, _: np.ascontiguousarray(image[..., ::-1]))
 
 
 @fault("camera.orientation", (1, 1, 1), GENERATED)
-def upside_down(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def upside_down(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Turned by 180 degrees."""
     camera = one_of(brightest(case), rng)
     return repainted(case, camera, lambda image, _: np.ascontiguousarray(image[::-1, ::-1]))
 
 
 @fault("camera.swapped", (1, 1, 1), GENERATED)
-def cameras_swapped(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def cameras_swapped(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Two cameras are exchanged."""
     first, second = case.cameras[:2]
     one, other = case.camera(first), case.camera(second)

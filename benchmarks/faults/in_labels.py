@@ -50,7 +50,7 @@ def _text(case: Case) -> str:
 
 
 @fault("labels.instruction", (1, 1, 1), ALL)
-def no_instruction(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def no_instruction(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """There is no task instruction."""
     return case.with_recording(instructions=tuple(i for i in case.recording.instructions if i.kind != "task"))
 
@@ -62,7 +62,7 @@ def empty_instruction(case: Case, level: float, rng: np.random.Generator) -> Cas
 
 
 @fault("labels.placeholder", (1, 1, 1), ALL)
-def placeholder(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def placeholder(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """What people write where nobody wrote an instruction."""
     return _told(case, one_of(PLACEHOLDERS, rng))
 
@@ -82,13 +82,13 @@ def _typing_error(text: str, rng: np.random.Generator) -> str:
     letters = [i for i in range(1, len(text) - 1) if text[i].isalpha() and text[i + 1].isalpha()]
     at = one_of(letters, rng)
     other = text[at + 1] + text[at] if text[at] != text[at + 1] else text[at]
-    return one_of((text[:at] + text[at + 1 :], text[:at] + text[at] + text[at:], text[:at] + other + text[at + 2 :]), rng)
+    return one_of(
+        (text[:at] + text[at + 1 :], text[:at] + text[at] + text[at:], text[:at] + other + text[at + 2 :]), rng
+    )
 
 
 @group_fault("labels.similar_spellings", (1, 2, 3), GROUPED)
-def similar_instruction(
-    group: Sequence[Case], index: int, level: float, rng: np.random.Generator
-) -> Injection | None:
+def similar_instruction(group: Sequence[Case], index: int, level: float, rng: np.random.Generator) -> Injection | None:
     """One instruction has so many typing errors; others of the group have it without."""
     text = _text(group[index])
     if sum(_text(c) == text for c in group) < 3:
@@ -102,8 +102,8 @@ def similar_instruction(
 def shared_instruction(
     group: Sequence[Case],
     index: int,
-    level: float,  # noqa: ARG001 - no strengths
-    rng: np.random.Generator,  # noqa: ARG001 - nothing at random
+    level: float,
+    rng: np.random.Generator,
 ) -> Injection | None:
     """Two behaviours have the same instruction."""
     text = _text(group[index])
@@ -111,7 +111,7 @@ def shared_instruction(
 
 
 @fault("labels.contradiction", (1, 1, 1), ALL)
-def success_with_reason(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def success_with_reason(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Success, with a reason of failure."""
     reason = one_of(("dropped the object", "missed the grasp", "the gripper slipped", "timeout", "collision"), rng)
     kept = tuple(o for o in case.recording.outcomes if o.kind not in {"success", "failure"})
@@ -144,7 +144,7 @@ def open_intervention(case: Case, level: float, rng: np.random.Generator) -> Cas
 
 
 @fault("labels.missing_outcome", (1, 1, 1), GENERATED)
-def missing_outcome(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def missing_outcome(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """No outcome, where all others have one."""
     kept = tuple(o for o in case.recording.outcomes if o.kind not in {"success", "failure"})
     return case.with_recording(outcomes=kept)
@@ -160,8 +160,8 @@ def _renamed(recording: Recording, place: str) -> Recording:
 def exact_copy(
     group: Sequence[Case],
     index: int,
-    level: float,  # noqa: ARG001 - no strengths
-    rng: np.random.Generator,  # noqa: ARG001 - nothing at random
+    level: float,
+    rng: np.random.Generator,
 ) -> Injection | None:
     """An episode is there twice, under two names."""
     case = group[index]
@@ -187,7 +187,7 @@ def near_copy(
     group: Sequence[Case],
     index: int,
     level: float,
-    rng: np.random.Generator,  # noqa: ARG001 - nothing at random
+    rng: np.random.Generator,
 ) -> Injection | None:
     """A copy with so many steps cut off and its frames encoded anew."""
     return {len(group): _copy(group[index], int(level), f"near copy of {index}", {})}
@@ -198,7 +198,7 @@ def leakage(
     group: Sequence[Case],
     index: int,
     level: float,
-    rng: np.random.Generator,  # noqa: ARG001 - nothing at random
+    rng: np.random.Generator,
 ) -> Injection | None:
     """Such a copy in another split."""
     case = group[index]
@@ -221,7 +221,7 @@ def mixed_versions(
     group: Sequence[Case],
     index: int,
     level: float,
-    rng: np.random.Generator,  # noqa: ARG001 - nothing at random
+    rng: np.random.Generator,
 ) -> Injection | None:
     """So many episodes were recorded with the next version of the schema."""
     return {
@@ -239,7 +239,7 @@ def session_drift(group: Sequence[Case], index: int, level: float, rng: np.rando
     changed = {}
     for i, case in enumerate(group):
         if case.recording.metadata["session"] == session:
-            values = case.stream(name).values.copy()
+            values = case.numbers(name)
             values[:, column] += sign * level
             changed[i] = case.with_values(name, values)
     return changed
@@ -265,10 +265,10 @@ def _more(facts: Sequence[EpisodeFacts], level: float) -> list[EpisodeFacts]:
 
 @group_fault("dataset.imbalance", (20, 50, 200), GENERATED, is_whole=True, repeat=_more)
 def imbalance(
-    group: Sequence[Case],  # noqa: ARG001 - made of the facts
-    index: int,  # noqa: ARG001
-    level: float,  # noqa: ARG001
-    rng: np.random.Generator,  # noqa: ARG001
+    group: Sequence[Case],
+    index: int,
+    level: float,
+    rng: np.random.Generator,
 ) -> Injection | None:
     """One task has so many times as many episodes as another."""
     return {}
@@ -283,8 +283,7 @@ def no_variance(group: Sequence[Case], index: int, level: float, rng: np.random.
     dead = [int(c) for c in rng.permutation(can)[: int(level)]]
     changed = {}
     for i, other in enumerate(group):
-        values = other.stream(name).values.copy()
+        values = other.numbers(name)
         values[:, dead] = case.stream(name).values[0, dead]
         changed[i] = other.with_values(name, values)
     return changed
-

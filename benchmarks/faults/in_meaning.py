@@ -4,12 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from vladata.recording import Stream
 from vladata.units import Kind, Mode, Unit
 
 from .case import Case
 from .fault import fault
-from .tools import Floats, columns, cut, moving, one_of
+from .tools import columns, cut, moving, one_of
 
 __all__ = [
     "absolute_as_delta",
@@ -42,12 +41,12 @@ def _shared_columns(case: Case) -> tuple[str, str, list[tuple[int, int]]]:
 
 
 @fault("meaning.shifted_state", (1, 1, 1), ("stepped", "g1", "sample", "joint"))
-def shifted_state(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def shifted_state(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """The action is what was measured a step later, to the last bit."""
     state, action, pairs = _shared_columns(case)
     measured = case.stream(state)
     if case.recording.is_stepped:
-        values = case.stream(action).values.copy()
+        values = case.numbers(action)
         for source, target in pairs:
             values[:-1, target] = measured.values[1:, source]
             values[-1, target] = measured.values[-1, source]
@@ -79,33 +78,32 @@ def _relabelled(case: Case, steps: int) -> Case:
         received = None if stream.receive_time_ns is None else stream.receive_time_ns + steps * case.step_ns
         return case.with_streams(dataclasses.replace(stream, time_ns=moved, receive_time_ns=received))
     # Rows: the actions go on by so many rows; rows that have lost theirs are left out.
-    size, count = abs(steps), len(stream.time_ns)
+    count = len(stream.time_ns)
     kept, taken = slice(max(steps, 0), count - max(-steps, 0)), slice(max(-steps, 0), count - max(steps, 0))
     keep = np.zeros(count, dtype=bool)
     keep[kept] = True
-    values = stream.values[taken]
-    case = cut(case, lambda _: keep)
-    return case.with_values(name, values) if size else case
+    values = case.numbers(name)[taken]
+    return cut(case, lambda _: keep).with_values(name, values)
 
 
 @fault("meaning.lag", (1, 2, 4), FOLLOWING)
-def action_late(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def action_late(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Actions are labelled so many steps late."""
     return _relabelled(case, int(level))
 
 
 @fault("meaning.lag", (1, 2, 4), FOLLOWING)
-def action_early(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def action_early(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Actions are labelled so many steps early."""
     return _relabelled(case, -int(level))
 
 
 @fault("meaning.mode", (1, 1, 1), CHANGES)
-def absolute_as_delta(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def absolute_as_delta(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Targets stand where the schema declares changes: the pose of the next row."""
     state, action, pairs = _shared_columns(case)
     signal = case.embodiment.signal(action)
-    measured, values = case.stream(state).values, case.stream(action).values.copy()
+    measured, values = case.stream(state).values, case.numbers(action)
     for source, target in pairs:
         if signal.dimensions[target].mode is Mode.DELTA:
             values[:, target] = np.append(measured[1:, source], measured[-1, source])
@@ -113,7 +111,7 @@ def absolute_as_delta(case: Case, level: float, rng: np.random.Generator) -> Cas
 
 
 @fault("meaning.mode", (1, 1, 1), JOINTS)
-def delta_as_absolute(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def delta_as_absolute(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Changes over one step stand where the schema declares targets."""
     name = case.commands[0]
     stream = case.stream(name)
@@ -121,14 +119,13 @@ def delta_as_absolute(case: Case, level: float, rng: np.random.Generator) -> Cas
     time = (stream.time_ns - stream.time_ns[0]).astype(np.float64)
     for c in columns(case, name):
         values[:, c] = np.interp(time + case.step_ns, time, values[:, c]) - values[:, c]
-    return case.with_values(name, values.astype(stream.values.dtype))
+    return case.with_values(name, values)
 
 
 def _scaled(case: Case, name: str, which: list[int], factor: float) -> Case:
-    stream = case.stream(name)
-    values = stream.values.astype(np.float64)
+    values = case.numbers(name)
     values[:, which] *= factor
-    return case.with_values(name, values.astype(stream.values.dtype))
+    return case.with_values(name, values)
 
 
 def _in_radians(case: Case, name: str) -> list[int]:
@@ -137,7 +134,7 @@ def _in_radians(case: Case, name: str) -> list[int]:
 
 
 @fault("meaning.units", (1, 1, 1), ("joint", "pose", "stepped", "delta", "sample", "g1"))
-def degrees_all(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def degrees_all(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """All angles of the state and of the action are in degrees."""
     for name in (*case.measured, *case.commands):
         case = _scaled(case, name, _in_radians(case, name), 180 / np.pi)
@@ -145,7 +142,7 @@ def degrees_all(case: Case, level: float, rng: np.random.Generator) -> Case | No
 
 
 @fault("meaning.units", (1, 1, 1), ("joint", "stepped", "sample", "g1"))
-def degrees_one(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def degrees_one(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """One joint is in degrees, in the state, in the action or in both."""
     action = case.commands[0]
     state = case.measured[0]
@@ -156,7 +153,7 @@ def degrees_one(case: Case, level: float, rng: np.random.Generator) -> Case | No
 
 
 @fault("meaning.units", (1, 1, 1), ("pose", "delta", "bridge"))
-def millimetres(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def millimetres(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Positions are in millimetres."""
     for name in (*case.measured, *case.commands):
         case = _scaled(case, name, columns(case, name, (Kind.POSITION,)), 1000.0)
@@ -164,40 +161,38 @@ def millimetres(case: Case, level: float, rng: np.random.Generator) -> Case | No
 
 
 @fault("meaning.gripper_polarity", (1, 1, 1), ("joint", "pose", "stepped", "delta", "sample"))
-def gripper_inverted(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def gripper_inverted(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Open and closed are exchanged in the command."""
     name = case.commands[0]
     signal = case.embodiment.signal(name)
-    stream = case.stream(name)
-    values = stream.values.copy()
+    values = case.numbers(name)
     for c, d in enumerate(signal.dimensions):
         if d.kind is Kind.GRIPPER_COMMAND and d.open_value is not None and d.closed_value is not None:
             values[:, c] = d.open_value + d.closed_value - values[:, c]
     return case.with_values(name, values)
 
 
-
 @fault("meaning.joint_order", (1, 1, 1), JOINTS)
-def joints_swapped(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def joints_swapped(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Two joints that move are exchanged in the command."""
     name = case.commands[0]
     can = moving(case, name)
     if len(can) < 2:
         return None
     first, second = (int(c) for c in rng.permutation(can)[:2])
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     values[:, [first, second]] = values[:, [second, first]]
     return case.with_values(name, values)
 
 
 @fault("meaning.joint_order", (1, 1, 1), JOINTS)
-def joint_mirrored(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - no strengths
+def joint_mirrored(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """A joint that moves has the other sign in the command."""
     name = case.commands[0]
     can = moving(case, name)
     if not can:
         return None
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     values[:, one_of(can, rng)] *= -1
     return case.with_values(name, values)
 
@@ -207,8 +202,7 @@ def pose_offset(case: Case, level: float, rng: np.random.Generator) -> Case | No
     """The recorded pose of the end effector lies so many metres beside it, along the tool's or the base's axes."""
     from scipy.spatial.transform import Rotation
 
-    stream = case.stream("pose")
-    values = stream.values.copy()
+    values = case.numbers("pose")
     direction = rng.normal(0, 1, 3)
     direction *= level / np.linalg.norm(direction)
     is_tool = rng.random() < 0.5  # another tool was mounted than the schema knows

@@ -132,7 +132,7 @@ def stream_rate(case: Case, level: float, rng: np.random.Generator) -> Case | No
 
 
 @fault("timing.step_rate", (0.15, 0.3, 0.45), ("joint", "stepped", "delta"))
-def step_rate(case: Case, level: float, rng: np.random.Generator) -> Case | None:  # noqa: ARG001 - nothing at random
+def step_rate(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Steps come this share faster than the schema declares."""
     return case.with_schema(rate_hz=case.embodiment.rate_hz / (1 + level))
 
@@ -165,10 +165,12 @@ def early_end(case: Case, level: float, rng: np.random.Generator) -> Case | None
 
 @fault("timing.age", (3, 6, 12), ROWS)
 def old_samples(case: Case, level: float, rng: np.random.Generator) -> Case | None:
-    """The rows hold samples of a stream that are so many periods older than a sample needs to be."""
-    name = one_of(case.measured + case.cameras[1:], rng)
-    late = round((level + 1) * case.step_ns)
-    return _restamped(case, name, lambda time: time - late)
+    """At each row a stream's sample is so many periods older than it needs to be, as its offset says."""
+    name = one_of([*case.measured, *case.cameras], rng)
+    stream = case.mapping.streams[name]
+    offset = round((level + 1) * 1e9 / case.embodiment.rate_hz)
+    streams = {**case.mapping.streams, name: stream.model_copy(update={"offset_ns": offset})}
+    return case.with_mapping(streams=streams)
 
 
 @fault("timing.clock_drift", (500, 1000, 3000), TIMED)
@@ -178,6 +180,6 @@ def clock_drift(case: Case, level: float, rng: np.random.Generator) -> Case | No
     name = one_of(can, rng)
 
     def change(time: Int64Array) -> Int64Array:
-        return time + np.round((time - time[0]) * (level * 1e-6)).astype(np.int64)
+        return np.asarray(time + np.round((time - time[0]) * (level * 1e-6)).astype(np.int64))
 
     return _restamped(case, name, change)

@@ -1,6 +1,6 @@
 """Faults of numbers and of motion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from .fault import fault
 from .tools import (
     ALL,
     GENERATED,
+    Floats,
     columns,
     displaced,
     inner,
@@ -53,7 +54,7 @@ COMMANDED = ("joint", "stepped", "sample", "g1")
 
 def _spoiled(case: Case, count: int, value: float, rng: np.random.Generator) -> Case:
     name = one_of([*case.measured, *case.commands], rng)
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     for _ in range(count):
         values[inner(len(values), 1, rng), int(rng.integers(values.shape[1]))] = value
     return case.with_values(name, values)
@@ -81,7 +82,7 @@ def beyond_limit(case: Case, level: float, rng: np.random.Generator) -> Case | N
         if d.limits is not None
     ]
     name, column, (low, high) = one_of(places, rng)
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     beyond = level * (high - low)
     values[inner(len(values), 1, rng), column] = one_of((low - beyond, high + beyond), rng)
     return case.with_values(name, values)
@@ -111,7 +112,7 @@ def too_fast(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     after = time_s[first + 4 :] - time_s[first + 3]
     extra[first + 4 :] = extra[first + 3] * (1 - smooth(after / 1.5))
     values[:, column] += extra
-    return case.with_values(name, values.astype(stream.values.dtype))
+    return case.with_values(name, values)
 
 
 @fault("motion.acceleration", (1.5, 3.0, 6.0), ("joint", "pose", "stepped"))
@@ -135,7 +136,7 @@ def too_strong(case: Case, level: float, rng: np.random.Generator) -> Case | Non
 
 def _offset(case: Case, level: float, rng: np.random.Generator, length: int | None) -> Case | None:
     name = one_of([n for n in case.measured if columns(case, n)], rng)
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     column = one_of(columns(case, name), rng)
     first = inner(len(values), 2, rng)
     values[first : None if length is None else first + length, column] += one_of((-level, level), rng)
@@ -177,7 +178,7 @@ def saturated(case: Case, level: float, rng: np.random.Generator) -> Case | None
     extra = wanted - values[:, column]
     case = displaced(case, signal.names[column], lambda t: np.interp(t, time_s, extra), case.measured)
     values[:, column] = wanted
-    return case.with_values(name, values.astype(stream.values.dtype))
+    return case.with_values(name, values)
 
 
 @fault("values.frozen", (0.1, 0.2, 0.5), JOINTED)
@@ -191,8 +192,7 @@ def frozen_vector(case: Case, level: float, rng: np.random.Generator) -> Case | 
     last = max(edge + 1, len(pace) - edge - round(length / duration * len(pace)))
     begin = int(first_stream.time_ns[edge + int(np.argmax(pace[edge:last]))])
     for name in case.measured:
-        stream = case.stream(name)
-        values = stream.values.copy()
+        stream, values = case.stream(name), case.numbers(name)
         inside = np.flatnonzero((stream.time_ns >= begin) & (stream.time_ns <= begin + length))
         values[inside] = values[inside[0]]
         case = case.with_values(name, values)
@@ -203,7 +203,7 @@ def _held(case: Case, joints: int, share: float, rng: np.random.Generator) -> Ca
     names = [n for n in case.measured if moving(case, n)]
     if not names:
         return None
-    values = case.stream(names[0]).values.copy()
+    values = case.numbers(names[0])
     can = moving(case, names[0])
     for column in rng.permutation(can)[:joints]:
         count = round(share * len(values))
@@ -230,14 +230,13 @@ def tremor(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     rate = min(8.0, case.embodiment.rate_hz / 4)
     name = case.commands[0]
     for column in columns(case, name):
-        phase = rng.uniform(0, 2 * np.pi)
-        case = displaced(
-            case,
-            case.embodiment.signal(name).names[column],
-            lambda t, p=phase: level * np.sin(2 * np.pi * rate * t + p),
-            lag_s=0.06,
-        )
+        shake = _sine(level, rate, rng.uniform(0, 2 * np.pi))
+        case = displaced(case, case.embodiment.signal(name).names[column], shake, lag_s=0.06)
     return case
+
+
+def _sine(size: float, rate_hz: float, phase: float) -> Callable[[Floats], Floats]:
+    return lambda time_s: np.asarray(size * np.sin(2 * np.pi * rate_hz * time_s + phase))
 
 
 @fault("gripper.chatter", (8, 12, 20), ("joint", "pose", "stepped", "delta", "sample"))
@@ -256,7 +255,7 @@ def gripper_chatter(case: Case, level: float, rng: np.random.Generator) -> Case 
     values = stream.values.astype(np.float64)
     wave = 0.5 - 0.5 * np.cos(np.pi * level / 2.0 * time_s)
     values[inside, column[0]] = (low + (high - low) * wave)[inside]
-    return case.with_values(name, values.astype(stream.values.dtype))
+    return case.with_values(name, values)
 
 
 IDLE = (*GENERATED, "sample", "g1")
@@ -309,7 +308,7 @@ QUATERNION = (RotationConvention.QUATERNION_XYZW, RotationConvention.QUATERNION_
 def quaternion_norm(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Quaternions are so many times too long."""
     name, which = one_of(_rotations(case, QUATERNION), rng)
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     values[:, which] *= level
     return case.with_values(name, values)
 
@@ -318,7 +317,7 @@ def quaternion_norm(case: Case, level: float, rng: np.random.Generator) -> Case 
 def quaternion_sign(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """The sign of a quaternion flips so often; the rotation stays the same."""
     name, which = one_of(_rotations(case, QUATERNION), rng)
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     for _ in range(int(level)):
         values[inner(len(values), 1, rng) :, which] *= -1
     return case.with_values(name, values)
@@ -329,7 +328,7 @@ def angle_wrap(case: Case, level: float, rng: np.random.Generator) -> Case | Non
     """An angle goes once around between two samples, so often."""
     name = case.measured[0]
     which = columns(case, name, (Kind.ROTATION,))
-    values = case.stream(name).values.copy()
+    values = case.numbers(name)
     for k in range(int(level)):
         values[inner(len(values), 1, rng) :, one_of(which, rng)] += 2 * np.pi * (-1) ** k
     return case.with_values(name, values)

@@ -49,7 +49,7 @@ class Scene:
         """Frames of the camera before the arm, JPEG, at joints and aperture, [N, 8]."""
         points, scale = self._project(link_frames(state[:, :7])[..., :3, 3][:, [0, 1, 3, 4, 5, 7, 8]])
         light = rng.uniform(0.97, 1.03)
-        background = cv2.convertScaleAbs(self._background, alpha=light)
+        background = _lit(self._background, light)
         return [
             self._finish(self._arm(background.copy(), points[i], scale[i], state[i, 7]), rng) for i in range(len(state))
         ]
@@ -58,7 +58,7 @@ class Scene:
         """Frames of the camera at the hand, JPEG, at joints and aperture, [N, 8]."""
         hand = link_frames(state[:, :7])[:, 8]
         light = rng.uniform(0.97, 1.03)
-        ground = cv2.convertScaleAbs(self._ground, alpha=light)
+        ground = _lit(self._ground, light)
         for place in self._things:
             centre = tuple(int(v) for v in (place / METRES + 0.5) * GROUND)
             cv2.circle(ground, centre, 9, self._object, -1, cv2.LINE_AA)
@@ -103,7 +103,9 @@ class Scene:
         image = cv2.warpAffine(ground, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         for side in (-1, 1):
             inner = WIDTH / 2 + side * (5 + 26 * aperture)
-            corners = np.array([[inner, HEIGHT * 0.62], [inner + side * 12, HEIGHT * 0.62], [inner + side * 24, HEIGHT]])
+            corners = np.array(
+                [[inner, HEIGHT * 0.62], [inner + side * 12, HEIGHT * 0.62], [inner + side * 24, HEIGHT]]
+            )
             corners = np.vstack([corners, [inner + side * 6, HEIGHT]])
             cv2.fillPoly(image, [np.round(corners * 2**SHIFT).astype(np.int32)], (70, 72, 78), cv2.LINE_AA, SHIFT)
         return np.asarray(image, dtype=np.uint8)
@@ -111,7 +113,12 @@ class Scene:
     def _finish(self, image: Image, rng: np.random.Generator) -> bytes:
         noise = self._noises[int(rng.integers(NUM_NOISES))]
         shifted = np.roll(noise, int(rng.integers(HEIGHT)), axis=0)
-        return encode_jpeg(cv2.subtract(cv2.add(image, shifted), (16.0, 16.0, 16.0, 0.0)), QUALITY)
+        added = cv2.add(image, shifted)
+        return encode_jpeg(np.asarray(cv2.subtract(added, np.full_like(added, 16)), dtype=np.uint8), QUALITY)
+
+
+def _lit(image: Image, factor: float) -> Image:
+    return np.asarray(cv2.convertScaleAbs(image, alpha=factor), dtype=np.uint8)
 
 
 def noisy(image: Image, rng: np.random.Generator, deviation: float = NOISE) -> Image:

@@ -1,15 +1,15 @@
 """Runs the checks over clean groups and over the same groups with one fault each."""
 
+import dataclasses
 import hashlib
 import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -169,28 +169,18 @@ def _with_jobs(units: Sequence[Unit], plan: Plan) -> list[Unit]:
             for k in range(3 * plan.rounds if groups else 0):
                 seed = _hash(f"{fault.name} {variant} {k} {plan.half}") % 2**32
                 where = min(groups, key=lambda i: (len(jobs[i]), _hash(f"{seed} {i}")))
-                jobs[where].append(
-                    Job(fault=fault.name, strength=k % 3, index=seed % units[where].size, seed=seed)
-                )
-    return [_replace(u, jobs=tuple(jobs[i]), rules=plan.rules) for i, u in enumerate(units)]
+                jobs[where].append(Job(fault=fault.name, strength=k % 3, index=seed % units[where].size, seed=seed))
+    return [dataclasses.replace(u, jobs=tuple(jobs[i]), rules=plan.rules) for i, u in enumerate(units)]
 
 
-def _replace(unit: Unit, **changes: Any) -> Unit:
-    import dataclasses
-
-    return dataclasses.replace(unit, **changes)
-
-
-def run(plan: Plan, progress: Any = None) -> Results:
+def run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Results:
     """Run all groups of a half."""
     began = time.monotonic()
     results = Results(half=plan.half)
     units = _with_jobs(list(_units(plan, results)), plan)
-    done = 0
-    for clean, injected in _answers(units, plan.workers):
+    for done, (clean, injected) in enumerate(_answers(units, plan.workers), start=1):
         results.clean += clean
         results.injected += injected
-        done += 1
         if progress is not None:
             progress(done, len(units))
     order = {name: i for i, name in enumerate(faults())}

@@ -84,7 +84,7 @@ def _check_rows(results: Results) -> Iterator[str]:
     total, rest = len(results.clean), len(check_names()) - len(flagged)
     yield "| check | clean episodes flagged, warning or error | error |\n|---|---|---|\n"
     for name in flagged:
-        yield f"| {name} | {_of(counts[Severity.WARNING][name], total)} | {_of(counts[Severity.ERROR][name], total)} |\n"
+        yield f"| {name} | {' | '.join(_of(counts[s][name], total) for s in BOTH)} |\n"
     yield f"| {'each of the other' if flagged else 'each of'} {rest} | 0 of {total} | 0 of {total} |\n"
 
 

@@ -71,7 +71,7 @@ def columns(case: Case, name: str, kinds: Sequence[Kind] = (Kind.JOINT_POSITION,
 
 def moving(case: Case, name: str, least: float = 0.05, kinds: Sequence[Kind] = (Kind.JOINT_POSITION,)) -> list[int]:
     """Of those, the ones that vary by this much (standard deviation)."""
-    spread = np.std(case.stream(name).values.astype(np.float64), axis=0)
+    spread = np.std(case.numbers(name), axis=0)
     return [c for c in columns(case, name, kinds) if spread[c] > least]
 
 
@@ -95,7 +95,7 @@ def displaced(
         time_s = (stream.time_ns - start_ns) / 1e9 - (lag_s if name in case.measured else 0.0)
         values = stream.values.astype(np.float64)
         values[:, signal.names.index(column)] += shape(time_s)
-        case = case.with_values(name, values.astype(stream.values.dtype))
+        case = case.with_values(name, values)
     return case
 
 
@@ -141,8 +141,12 @@ def paused(case: Case, places_ns: Sequence[int], length_s: float, rng: np.random
         if case.recording.is_stepped:
             length_ns = max(1, round(length_ns / case.step_ns)) * case.step_ns
         streams = [_pause(case, s, place_ns, length_ns, rng) for s in case.recording.streams.values()]
-        case = _with_labels(case.with_streams(*streams), lambda t, p=place_ns, d=length_ns: t + d if t >= p else t)
+        case = _with_labels(case.with_streams(*streams), _later(place_ns, length_ns))
     return case
+
+
+def _later(place_ns: int, length_ns: int) -> Callable[[int], int]:
+    return lambda time_ns: time_ns + length_ns if time_ns >= place_ns else time_ns
 
 
 def _pause(case: Case, stream: AnyStream, place_ns: int, length_ns: int, rng: np.random.Generator) -> AnyStream:
@@ -264,4 +268,3 @@ def brightest(case: Case) -> list[str]:
         for n in case.cameras
         if case.embodiment.rule(n).required and images.decode(case.frames(n)[len(case.frames(n)) // 2]).std() > 8
     ]
-
