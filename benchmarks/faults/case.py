@@ -97,11 +97,6 @@ class Case:
         fields = {n: getattr(self.embodiment, n) for n in type(self.embodiment).model_fields}
         return dataclasses.replace(self, embodiment=Embodiment.model_validate({**fields, **changes}))
 
-    def with_mapping(self, **changes: object) -> "Case":
-        """The same with another mapping."""
-        fields = {n: getattr(self.mapping, n) for n in type(self.mapping).model_fields}
-        return dataclasses.replace(self, mapping=StreamMappings.model_validate({**fields, **changes}))
-
     def with_recording(self, **changes: object) -> "Case":
         """The same with other labels, metadata or places."""
         return dataclasses.replace(self, recording=dataclasses.replace(self.recording, **changes))  # type: ignore[arg-type]

@@ -36,11 +36,15 @@ class Fault:
     """Gives None where this very episode can't have it: a joint that never moves can't be mirrored."""
     is_whole: bool = False
     """The group as a whole is wrong; no episode is the culprit."""
+    num_tasks: int | None = None
+    """How many tasks a generated group must have; None: any."""
     repeat: Repeat | None = None
     """Makes more of the group's facts, where only their number matters."""
 
 
-def fault(check: str, levels: tuple[float, float, float], on: Sequence[str]) -> Callable[[One], Fault]:
+def fault(
+    check: str, levels: tuple[float, float, float], on: Sequence[str], *, num_tasks: int | None = None
+) -> Callable[[One], Fault]:
     """Make a function that spoils one episode a fault, named as the function."""
 
     def wrap(function: One) -> Fault:
@@ -48,7 +52,9 @@ def fault(check: str, levels: tuple[float, float, float], on: Sequence[str]) -> 
             changed = function(group[index], level, rng)
             return None if changed is None else {index: changed}
 
-        return Fault(name=function.__name__, check=check, levels=levels, on=tuple(on), inject=inject)
+        return Fault(
+            name=function.__name__, check=check, levels=levels, on=tuple(on), inject=inject, num_tasks=num_tasks
+        )
 
     return wrap
 
@@ -59,6 +65,7 @@ def group_fault(
     on: Sequence[str],
     *,
     is_whole: bool = False,
+    num_tasks: int | None = None,
     repeat: Repeat | None = None,
 ) -> Callable[[Many], Fault]:
     """Make a function that spoils a group, or adds to it, a fault, named as the function."""
@@ -71,6 +78,7 @@ def group_fault(
             on=tuple(on),
             inject=function,
             is_whole=is_whole,
+            num_tasks=num_tasks,
             repeat=repeat,
         )
 

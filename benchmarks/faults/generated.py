@@ -1,4 +1,4 @@
-"""Episodes of the generated family: groups of ten of one scene, each with two tasks, two operators and two sessions."""
+"""Episodes of the generated family: groups of ten of one scene, with one or two tasks and two sessions."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .case import Case
 from .motion import Motion, draw_tasks, move
 from .pictures import Scene
 
-__all__ = ["GROUP_SIZE", "generate", "variant_of"]
+__all__ = ["GROUP_SIZE", "generate", "num_tasks_of", "variant_of"]
 
 Floats = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -41,6 +41,11 @@ MARGIN_S = 0.05
 def variant_of(seed: int) -> str:
     """Which of the four ways to record the group of a seed uses."""
     return VARIANTS[seed % len(VARIANTS)]
+
+
+def num_tasks_of(seed: int) -> int:
+    """How many tasks the group of a seed has: ten episodes of one, or five of each of two."""
+    return 2 - seed // len(VARIANTS) % 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
     cases = []
     for index in range(count):
         episode_rng = np.random.default_rng([seed, index, 6])
-        task = tasks[index % 2]
+        task = tasks[index % num_tasks_of(seed)]
         motion = move(task, place.lag_s * episode_rng.uniform(0.97, 1.03), episode_rng)
         start_ns = START_NS + (seed * 86_400 + (index // 5) * 14_400 + (index % 5) * 90) * 1_000_000_000
         start_ns += int(episode_rng.integers(1_000_000_000))

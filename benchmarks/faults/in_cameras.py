@@ -128,7 +128,7 @@ def overexposed(case: Case, level: float, rng: np.random.Generator) -> Case | No
     return _exposed(case, camera, max(2.0**level, needed * 1.05 * 2 ** (level - 3)))
 
 
-@fault("camera.exposure", (0.1, 0.05, 0.03), LIVE)
+@fault("camera.exposure", (0.1, 0.08, 0.06), LIVE)
 def underexposed(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """So small a part of the brightness."""
     camera = one_of(brightest(case), rng)

@@ -87,7 +87,7 @@ def _typing_error(text: str, rng: np.random.Generator) -> str:
     )
 
 
-@group_fault("labels.similar_spellings", (1, 2, 3), GROUPED)
+@group_fault("labels.similar_spellings", (1, 2, 3), GROUPED, num_tasks=1)
 def similar_instruction(group: Sequence[Case], index: int, level: float, rng: np.random.Generator) -> Injection | None:
     """One instruction has so many typing errors; others of the group have it without."""
     text = _text(group[index])
@@ -98,7 +98,7 @@ def similar_instruction(group: Sequence[Case], index: int, level: float, rng: np
     return {index: _told(group[index], text)} if text != _text(group[index]) else None
 
 
-@group_fault("labels.many_behaviours", (1, 1, 1), GENERATED, is_whole=True)
+@group_fault("labels.many_behaviours", (1, 1, 1), GENERATED, is_whole=True, num_tasks=2)
 def shared_instruction(
     group: Sequence[Case],
     index: int,
@@ -210,7 +210,7 @@ def leakage(
     return changed
 
 
-@fault("dataset.outliers", (3, 4, 6), GROUPED)
+@fault("dataset.outliers", (3, 4, 6), GROUPED, num_tasks=1)
 def outlier(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """So many times as long as the others of its task."""
     return stretched(case, int(level), rng) if all(case.camera(c).video is None for c in case.cameras) else None
@@ -230,7 +230,7 @@ def mixed_versions(
     }
 
 
-@group_fault("dataset.session_drift", (0.05, 0.1, 0.2), ("joint", "pose", "stepped"), is_whole=True)
+@group_fault("dataset.session_drift", (0.05, 0.1, 0.2), ("joint", "stepped"), is_whole=True)
 def session_drift(group: Sequence[Case], index: int, level: float, rng: np.random.Generator) -> Injection | None:
     """A joint's zero is off by so many rad in one of the two sessions."""
     session = group[index].recording.metadata["session"]
@@ -263,7 +263,7 @@ def _more(facts: Sequence[EpisodeFacts], level: float) -> list[EpisodeFacts]:
     return [*rare, *copies]
 
 
-@group_fault("dataset.imbalance", (20, 50, 200), GENERATED, is_whole=True, repeat=_more)
+@group_fault("dataset.imbalance", (20, 50, 200), GENERATED, is_whole=True, num_tasks=2, repeat=_more)
 def imbalance(
     group: Sequence[Case],
     index: int,

@@ -165,12 +165,10 @@ def early_end(case: Case, level: float, rng: np.random.Generator) -> Case | None
 
 @fault("timing.age", (3, 6, 12), ROWS)
 def old_samples(case: Case, level: float, rng: np.random.Generator) -> Case | None:
-    """At each row a stream's sample is so many periods older than it needs to be, as its offset says."""
+    """The rows hold samples of a stream that are so many periods older than they need to be, as their stamps say."""
     name = one_of([*case.measured, *case.cameras], rng)
-    stream = case.mapping.streams[name]
-    offset = round((level + 1) * 1e9 / case.embodiment.rate_hz)
-    streams = {**case.mapping.streams, name: stream.model_copy(update={"offset_ns": offset})}
-    return case.with_mapping(streams=streams)
+    late = round((level + 1) * case.step_ns)
+    return _restamped(case, name, lambda time: time - late)
 
 
 @fault("timing.clock_drift", (500, 1000, 3000), TIMED)

@@ -23,7 +23,7 @@ from .arm import VARIANTS
 from .case import Case, episode_of, facts_of
 from .catalogue import faults
 from .fault import Fault
-from .generated import GROUP_SIZE, generate, variant_of
+from .generated import GROUP_SIZE, generate, num_tasks_of, variant_of
 
 __all__ = ["CleanEpisode", "Injected", "Plan", "Results", "known_defects", "run"]
 
@@ -122,9 +122,19 @@ def _hash(text: str) -> int:
 
 def _half_of(seed: int, num_groups: int) -> str:
     """By a hash, so that each way of recording has as many groups in both halves."""
-    same = [s for s in range(num_groups) if variant_of(s) == variant_of(seed)]
+    same = [s for s in range(num_groups) if _kind_of(s) == _kind_of(seed)]
     place = sorted(same, key=lambda s: _hash(f"group {s}")).index(seed)
     return "tuning" if place < len(same) // 2 else "reporting"
+
+
+def _kind_of(seed: int) -> tuple[str, int]:
+    return variant_of(seed), num_tasks_of(seed)
+
+
+def _fits(unit: Unit, fault: Fault, variant: str) -> bool:
+    """Whether a group can have a fault."""
+    is_real = unit.dataset is not None
+    return unit.variant == variant and (is_real or fault.num_tasks in {None, num_tasks_of(unit.number)})
 
 
 def _units(plan: Plan, results: Results) -> Iterator[Unit]:
@@ -165,7 +175,7 @@ def _with_jobs(units: Sequence[Unit], plan: Plan) -> list[Unit]:
     wanted = [f for n, f in faults().items() if not plan.only or n in plan.only]
     for fault in wanted:
         for variant in fault.on:
-            groups = [i for i, u in enumerate(units) if u.variant == variant]
+            groups = [i for i, u in enumerate(units) if _fits(u, fault, variant)]
             for k in range(3 * plan.rounds if groups else 0):
                 seed = _hash(f"{fault.name} {variant} {k} {plan.half}") % 2**32
                 where = min(groups, key=lambda i: (len(jobs[i]), _hash(f"{seed} {i}")))

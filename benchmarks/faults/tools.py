@@ -45,6 +45,8 @@ TIMED = ("joint", "pose", "sample")
 ALL = (*GENERATED, "sample", "bridge", "g1")
 
 QUALITY = 85
+LAG_NS = 100_000_000
+"""About how long a robot takes to follow."""
 
 
 def one_of(items: Sequence[T], rng: np.random.Generator) -> T:
@@ -211,7 +213,9 @@ def stretched(case: Case, factor: int, rng: np.random.Generator) -> Case:
         received = stream.receive_time_ns
         if received is not None:
             received = np.maximum.accumulate(time + np.tile(received - stream.time_ns, factor))
-        shown = stream.time_ns[0] + (time - stream.time_ns[0]) / factor
+        # What follows the command does so after the same time, however slow the operator is.
+        ahead = 0.0 if stream.name in case.commands else LAG_NS * (1 - 1 / factor)
+        shown = np.minimum(stream.time_ns[0] + (time - stream.time_ns[0]) / factor + ahead, stream.time_ns[-1])
         changed = dataclasses.replace(stream, time_ns=time, receive_time_ns=received)
         if isinstance(changed, Stream):
             values = _interpolated(changed, stream.time_ns, shown)
