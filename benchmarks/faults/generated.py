@@ -34,6 +34,8 @@ ENCODER = 1.5e-4
 """Noise of a joint's sensor, rad; of the gripper's, of its range."""
 POSE_NOISE = 1e-4
 """Of the recorded pose: metres, and quaternion components or radians."""
+FAILING = 0.1
+"""Share of the demonstrations that fail."""
 MARGIN_S = 0.05
 """The recorder starts its streams one after the other, within this time."""
 
@@ -59,6 +61,8 @@ class _Place:
     """How old an image is at its stamp, by camera."""
     jitter_s: float
     """Of the cameras."""
+    light: tuple[float, float]
+    """Of the two sessions: the sun moves."""
 
 
 def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
@@ -72,6 +76,7 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
         droop=np.append(rng.normal(0, 0.003, 7), 0.0),
         exposure_s=(rng.uniform(0.005, 0.02), rng.uniform(0.005, 0.02)),
         jitter_s=rng.uniform(0.002, 0.005),
+        light=(rng.uniform(0.93, 1.07), rng.uniform(0.93, 1.07)),
     )
     cases = []
     for index in range(count):
@@ -80,7 +85,8 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
         motion = move(task, place.lag_s * episode_rng.uniform(0.97, 1.03), episode_rng)
         start_ns = START_NS + (seed * 86_400 + (index // 5) * 14_400 + (index % 5) * 90) * 1_000_000_000
         start_ns += int(episode_rng.integers(1_000_000_000))
-        made = _Recorder(variant, motion, place, scene, episode_rng, start_ns)
+        light = place.light[index // 5 % 2] * episode_rng.uniform(0.98, 1.02)
+        made = _Recorder(variant, motion, place, _Look(scene, light), episode_rng, start_ns)
         streams = made.rows() if variant in {"delta", "stepped"} else made.streams()
         labels = _Labels(task.text, motion, start_ns)
         where = f"group_{seed:02d}/demo_{index:03d}.mcap"
@@ -95,7 +101,7 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
                     streams=streams,
                     is_stepped=variant in {"delta", "stepped"},
                     instructions=labels.instructions(),
-                    outcomes=labels.outcomes(),
+                    outcomes=labels.outcomes(is_success=episode_rng.random() >= FAILING),
                     metadata={
                         "session": f"s{index // 5}",
                         "operator": f"o{index // 5}",
@@ -113,6 +119,12 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
 
 
 @dataclass(frozen=True)
+class _Look:
+    scene: Scene
+    light: float
+
+
+@dataclass(frozen=True)
 class _Labels:
     text: str
     motion: Motion
@@ -124,19 +136,21 @@ class _Labels:
         parts = [Instruction(text=n, kind="subtask", time_ns=t) for n, t in zip(names, times, strict=True)]
         return (Instruction(text=self.text), *parts)
 
-    def outcomes(self) -> tuple[Outcome, ...]:
+    def outcomes(self, *, is_success: bool) -> tuple[Outcome, ...]:
         end_ns = self.start_ns + round(self.motion.duration_s * 1e9)
-        return (Outcome(kind="success", time_ns=end_ns),)
+        if is_success:
+            return (Outcome(kind="success", time_ns=end_ns),)
+        return (Outcome(kind="failure", time_ns=end_ns, reason="missed the goal"),)
 
 
 class _Recorder:
     """Samples a motion, each stream on its own stamps."""
 
     def __init__(
-        self, variant: str, motion: Motion, place: _Place, scene: Scene, rng: np.random.Generator, start_ns: int
+        self, variant: str, motion: Motion, place: _Place, look: "_Look", rng: np.random.Generator, start_ns: int
     ) -> None:
         self._variant, self._motion, self._place = variant, motion, place
-        self._scene, self._rng, self._start_ns = scene, rng, start_ns
+        self._look, self._rng, self._start_ns = look, rng, start_ns
 
     def streams(self) -> dict[str, AnyStream]:
         """At native rates."""
@@ -192,7 +206,8 @@ class _Recorder:
     def _images(self, camera: str, time_s: Floats, *, is_row: bool = False) -> FrameStream:
         exposure = self._place.exposure_s[camera == "wrist"]
         state = self._motion.at(self._motion.state, time_s - exposure)
-        frames = (self._scene.front if camera == "front" else self._scene.wrist)(state, self._rng)
+        show = self._look.scene.front if camera == "front" else self._look.scene.wrist
+        frames = show(state, self._look.light, self._rng)
         return FrameStream(
             name=camera,
             clock=Clock.UNIX,

@@ -116,7 +116,7 @@ def move(task: Task, lag_s: float, rng: np.random.Generator) -> Motion:
             pieces.append(_least_jerk(joints, leg, pace))
             joints = leg
             grips.append(np.full(len(pieces[-1]), gripper))
-            pieces.append(np.repeat(joints[None], _ticks(rng.uniform(0.08, 0.4)), axis=0))
+            pieces.append(np.repeat(joints[None], _ticks(_pause(rng)), axis=0))
             grips.append(np.full(len(pieces[-1]), gripper))
         if after != gripper:
             pieces.append(np.repeat(joints[None], _ticks(rng.uniform(0.5, 0.7)), axis=0))
@@ -128,6 +128,11 @@ def move(task: Task, lag_s: float, rng: np.random.Generator) -> Motion:
     command = np.column_stack([np.concatenate(pieces) + 0.0, np.concatenate(grips)])
     command[:, :7] += _tremor(len(command), rng)
     return Motion(command=command, state=_follow(command, lag_s, task), subtasks=tuple(subtasks))
+
+
+def _pause(rng: np.random.Generator) -> float:
+    """Seconds that a person takes to look, most often a short while, seldom nearly a second."""
+    return float(np.clip(0.08 + rng.exponential(0.16), 0.08, 0.9))
 
 
 def _ticks(seconds: float) -> int:

@@ -45,21 +45,22 @@ class Scene:
             for _ in range(NUM_NOISES)
         ]
 
-    def front(self, state: Floats, rng: np.random.Generator) -> list[bytes]:
-        """Frames of the camera before the arm, JPEG, at joints and aperture, [N, 8]."""
+    def front(self, state: Floats, light: float, rng: np.random.Generator) -> list[bytes]:
+        """Frames of the camera before the arm, JPEG, at joints and aperture, [N, 8], in so much light."""
         points, scale = self._project(link_frames(state[:, :7])[..., :3, 3][:, [0, 1, 3, 4, 5, 7, 8]])
-        light = rng.uniform(0.97, 1.03)
         background = _lit(self._background, light)
+        for place in rng.uniform([0.15, 0.72], [0.85, 0.95], (2, 2)):  # what lies there differs from time to time
+            centre = (round(place[0] * WIDTH), round(place[1] * HEIGHT))
+            cv2.circle(background, centre, 5, self._object, -1, cv2.LINE_AA)
         return [
             self._finish(self._arm(background.copy(), points[i], scale[i], state[i, 7]), rng) for i in range(len(state))
         ]
 
-    def wrist(self, state: Floats, rng: np.random.Generator) -> list[bytes]:
-        """Frames of the camera at the hand, JPEG, at joints and aperture, [N, 8]."""
+    def wrist(self, state: Floats, light: float, rng: np.random.Generator) -> list[bytes]:
+        """Frames of the camera at the hand, JPEG, at joints and aperture, [N, 8], in so much light."""
         hand = link_frames(state[:, :7])[:, 8]
-        light = rng.uniform(0.97, 1.03)
         ground = _lit(self._ground, light)
-        for place in self._things:
+        for place in self._things + rng.normal(0, 0.03, self._things.shape):
             centre = tuple(int(v) for v in (place / METRES + 0.5) * GROUND)
             cv2.circle(ground, centre, 9, self._object, -1, cv2.LINE_AA)
         return [self._finish(self._hand(ground, hand[i], state[i, 7]), rng) for i in range(len(state))]
