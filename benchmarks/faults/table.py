@@ -40,6 +40,23 @@ def _percent(found: int, total: int) -> str:
     return f"{100 * found / total:.1f} % ({found} of {total})" if total else "–"
 
 
+def _interval(found: int, total: int) -> str:
+    """The 95 % interval of a share by Wilson's score."""
+    z, share = 1.96, found / total
+    middle, width = share + z * z / (2 * total), z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
+    low, high = ((middle + sign * width) / (1 + z * z / total) for sign in (-1, 1))
+    return f"{100 * max(0.0, low):.1f} to {100 * min(1.0, high):.1f} %"
+
+
+def _intervals(results: Results) -> Iterator[str]:
+    """How far the totals can be trusted."""
+    injected, clean = _counted(results.injected), results.clean
+    if injected and clean:
+        caught = " and ".join(_interval(_caught(injected, s), len(injected)) for s in BOTH)
+        flagged = " and ".join(_interval(_flagged(clean, s), len(clean)) for s in BOTH)
+        yield f"\n95 % intervals of the totals (Wilson), as if all were independent: caught {caught}; flagged {flagged}.\n"
+
+
 def _flagged(clean: Sequence[CleanEpisode], severity: Severity) -> int:
     return sum(any(s[1] >= severity for s in c.said) for c in clean)
 
@@ -109,6 +126,7 @@ def markdown(results: Results) -> str:
         *_fault_rows(results),
         "\n",
         *summary(results),
+        *_intervals(results),
         "\n",
         *_check_rows(results),
         "\nDefects that the clean recordings really have, not counted above:\n\n",
