@@ -103,7 +103,7 @@ def generate(seed: int, count: int = GROUP_SIZE) -> list[Case]:
                     instructions=labels.instructions(),
                     outcomes=labels.outcomes(is_success=episode_rng.random() >= FAILING),
                     metadata={
-                        "session": f"s{index // 5}",
+                        "session": f"g{seed:02d}s{index // 5}",
                         "operator": f"o{index // 5}",
                         "scene": f"scene_{seed:02d}",
                         "split": "val" if index in {4, 9} else "train",

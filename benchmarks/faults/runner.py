@@ -93,6 +93,8 @@ class Results:
     half: str
     clean: list[CleanEpisode] = field(default_factory=list)
     injected: list[Injected] = field(default_factory=list)
+    together: dict[str, tuple[int, tuple[Said, ...]]] = field(default_factory=dict)
+    """By variant: of all its clean episodes as one dataset, how many, and what the checks of a whole dataset say."""
     skipped: list[str] = field(default_factory=list)
     """Families that are not there, and why."""
     seconds: float = 0.0
@@ -188,11 +190,14 @@ def run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Resul
     began = time.monotonic()
     results = Results(half=plan.half)
     units = _with_jobs(list(_units(plan, results)), plan)
-    for done, (clean, injected) in enumerate(_answers(units, plan.workers), start=1):
-        results.clean += clean
-        results.injected += injected
+    facts: dict[str, list[EpisodeFacts]] = {}
+    for done, answer in enumerate(_answers(units, plan.workers), start=1):
+        results.clean += answer.clean
+        results.injected += answer.injected
+        facts.setdefault(answer.variant, []).extend(answer.facts)
         if progress is not None:
             progress(done, len(units))
+    results.together = {variant: _together(variant, found, plan) for variant, found in facts.items()}
     order = {name: i for i, name in enumerate(faults())}
     results.clean.sort(key=lambda c: (c.variant, c.name))
     results.injected.sort(key=lambda i: (order[i.fault], i.strength, i.variant, i.name))
@@ -200,7 +205,24 @@ def run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Resul
     return results
 
 
-def _answers(units: Sequence[Unit], workers: int) -> Iterator[tuple[list[CleanEpisode], list[Injected]]]:
+def _together(variant: str, facts: Sequence[EpisodeFacts], plan: Plan) -> tuple[int, tuple[Said, ...]]:
+    ordered = sorted(facts, key=lambda f: f.place)
+    said = [_said(f) for f in run_dataset_checks(ordered, settings=CheckSettings(rules=plan.rules))]
+    known = known_defects()
+    return len(facts), tuple(s for s in said if not _is_known(s, variant, known))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of one group."""
+
+    variant: str
+    clean: list[CleanEpisode]
+    injected: list[Injected]
+    facts: list[EpisodeFacts]
+
+
+def _answers(units: Sequence[Unit], workers: int) -> Iterator[Answer]:
     if workers == 0:
         yield from map(run_unit, units)
         return
@@ -225,7 +247,7 @@ def _judge(case: Case, settings: CheckSettings) -> _Judged:
     return _Judged(facts=facts, findings=(*findings, *crashed))
 
 
-def run_unit(unit: Unit) -> tuple[list[CleanEpisode], list[Injected]]:
+def run_unit(unit: Unit) -> Answer:
     """Judge a group as it is, then with each of its injections."""
     settings = CheckSettings(rules=unit.rules)
     group = _group(unit)
@@ -246,7 +268,8 @@ def run_unit(unit: Unit) -> tuple[list[CleanEpisode], list[Injected]]:
             )
         )
     place = _Place(unit=unit, group=group, judged=judged, together=together, settings=settings)
-    return clean, [i for job in unit.jobs if (i := place.inject(job)) is not None]
+    injected = [i for job in unit.jobs if (i := place.inject(job)) is not None]
+    return Answer(variant=unit.variant, clean=clean, injected=injected, facts=[j.facts for j in judged])
 
 
 def _group(unit: Unit) -> list[Case]:

@@ -54,7 +54,8 @@ def _intervals(results: Results) -> Iterator[str]:
     if injected and clean:
         caught = " and ".join(_interval(_caught(injected, s), len(injected)) for s in BOTH)
         flagged = " and ".join(_interval(_flagged(clean, s), len(clean)) for s in BOTH)
-        yield f"\n95 % intervals of the totals (Wilson), as if all were independent: caught {caught}; flagged {flagged}.\n"
+        yield "\n95 % intervals of the totals (Wilson's score, as if all were independent), at both severities: "
+        yield f"caught {caught}; flagged {flagged}.\n"
 
 
 def _flagged(clean: Sequence[CleanEpisode], severity: Severity) -> int:
@@ -105,6 +106,15 @@ def _check_rows(results: Results) -> Iterator[str]:
     yield f"| {'each of the other' if flagged else 'each of'} {rest} | 0 of {total} | 0 of {total} |\n"
 
 
+def _together_rows(results: Results) -> Iterator[str]:
+    """What the checks of a whole dataset say of all clean episodes of a kind together."""
+    yield "| all clean episodes of a kind as one dataset | episodes | warnings or errors |\n|---|---|---|\n"
+    for variant, (count, said) in sorted(results.together.items()):
+        found = Counter(s[0] for s in said if s[1] >= Severity.WARNING)
+        shown = ", ".join(f"{name} ({number})" for name, number in sorted(found.items()))
+        yield f"| {variant} | {count} | {shown or 'none'} |\n"
+
+
 def _known_rows(results: Results) -> Iterator[str]:
     from .runner import known_defects
 
@@ -129,6 +139,8 @@ def markdown(results: Results) -> str:
         *_intervals(results),
         "\n",
         *_check_rows(results),
+        "\nNot counted, for the generated robots differ in more than robots of one kind do:\n\n",
+        *_together_rows(results),
         "\nDefects that the clean recordings really have, not counted above:\n\n",
         *_known_rows(results),
     ]
@@ -147,6 +159,8 @@ def alarms(results: Results) -> Iterator[str]:
         for check, severity, message in clean.said
         if severity >= Severity.WARNING
     ]
+    for variant, (_, said) in sorted(results.together.items()):
+        lines += [(c, f"all of {variant} together", v, m) for c, v, m in said if v >= Severity.WARNING]
     for check, name, severity, message in sorted(lines):
         yield f"{check} ({severity}) {name}: {_short(message)}"
 
