@@ -99,3 +99,21 @@ def test_a_group_without_faults_lists_false_alarms(results):
     assert list(table.alarms(dataclasses.replace(results, clean=[noisy]))) == [
         "values.finite (error) group_00/demo_000.mcap: arm has one"
     ]
+
+
+def test_the_table_goes_between_the_markers_and_can_be_written_again(results, tmp_path, monkeypatch):
+    page = tmp_path / "faults.md"
+    page.write_text(catalogue.PAGE.read_text())
+    monkeypatch.setattr(table, "PAGE", page)
+    table.write(results)
+    once = page.read_text()
+    table.write(results)
+    assert page.read_text() == once
+    assert once.count("| nan | values.finite | 3 |") == 1
+    monkeypatch.setattr(catalogue, "PAGE", page)
+    assert list(catalogue.documented()) == list(catalogue.faults())
+
+
+def test_intervals_are_wilsons():
+    assert table._interval(0, 245) == "0.0 to 1.5 %"
+    assert table._interval(5, 10) == "23.7 to 76.3 %"
