@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-all lint golden fuzz bench sample-data clean
+.PHONY: demo test test-all lint golden faults fuzz bench sample-data clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ fuzz: $(STAMP)             ## 20,000 damaged recordings through every source
 
 bench: $(STAMP)            ## speed and memory beside peers and limits; prints ratios
 	$(BIN)/python -m benchmarks
+
+faults: $(STAMP)           ## prove the checks: inject faults, write the table of docs/checks/faults.md
+	$(BIN)/python -m benchmarks faults --list --write
 
 sample-data: $(STAMP)      ## make sample_data/recordings anew (needs libegl1 and libgl1-mesa-dri)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[simulator]'

@@ -1,4 +1,7 @@
-"""Run the benchmarks: `python -m benchmarks [NAME…] [--rounds N] [--quick]`."""
+"""Run the benchmarks: `python -m benchmarks [NAME…] [--rounds N] [--quick]`.
+
+`python -m benchmarks faults` is another thing: it proves the checks by injected faults, with options of its own.
+"""
 
 import argparse
 import os
@@ -26,8 +29,18 @@ NAMES = (
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["faults"]:
+        from .faults import main as prove
+
+        prove(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed, memory and growth of vladata.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(NAMES)}; default: all")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one or more of {', '.join(NAMES)}; default: all; and faults, with options of its own",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured (5)")
     parser.add_argument("--quick", action="store_true", help="small inputs, one round: does it work at all?")
     parser.add_argument("--folder", type=Path, help="where temporary files go; a real disk with 15 GB free")
