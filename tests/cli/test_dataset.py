@@ -6,6 +6,7 @@ import cv2
 import pytest
 
 import vladata
+from vladata.checks import check_names
 
 LS_HEAD = "#  id        recording      steps     s  outcome  instruction"
 
@@ -202,7 +203,7 @@ class TestValidate:
         done = cli("validate", sample_dataset)
         assert done.returncode == 0
         assert "demo_002.mcap" in done.stdout
-        assert done.stdout.splitlines()[-1] == "6 episodes, 34 checks: 0 errors, 3 warnings, 0 info"
+        assert done.stdout.splitlines()[-1] == f"6 episodes, {len(check_names())} checks: 0 errors, 3 warnings, 0 info"
         report = json.loads(cli("validate", sample_dataset, "--json").stdout)
         assert {f["check"] for f in report["findings"]} == {"timing.gaps", "structure.invalid_steps"}
         assert set(report) == {"schema_version", "checks", "counts", "episodes", "findings", "thresholds"}

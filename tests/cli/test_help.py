@@ -29,7 +29,7 @@ COMMANDS = commands()
 def test_the_commands_are_those_of_the_documentation():
     assert {" ".join(words) for words, _ in COMMANDS} == {
         *("ingest", "validate", "export", "verify", "inspect", "timing", "ls", "show", "resync", "doctor"),
-        *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "undo", "log")),
+        *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "quarantine", "undo", "log")),
         *(f"schema {n}" for n in ("list", "show", "check", "diff", "draft", "json", "kinematics")),
         *(f"tokenizer {n}" for n in ("encode", "decode")),
     }
