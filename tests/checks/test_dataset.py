@@ -189,6 +189,32 @@ class TestImbalance:
         assert judged(facts, "dataset.imbalance") == []
 
 
+class TestOutcomes:
+    def test_one_outcome_only_is_told(self):
+        (finding,) = judged([build_fact(i) for i in range(20)], "dataset.outcomes")
+        assert finding.severity is Severity.INFO
+        assert finding.message == (
+            "20 of 20 outcomes are success and none is failure; what tells one from the other can hardly be learned "
+            "from them"
+        )
+
+    def test_a_rare_outcome_is_told_with_its_episodes(self):
+        facts = [build_fact(i, outcome="success" if i == 3 else "failure") for i in range(41)]
+        (finding,) = judged(facts, "dataset.outcomes")
+        assert "40 of 41 outcomes are failure and success is 1 episode" in finding.message
+        assert finding.others == ("e3",)
+
+    def test_both_few_and_none_pass(self):
+        assert (
+            judged(
+                [build_fact(i, outcome="failure" if i % 9 == 0 else "success") for i in range(40)], "dataset.outcomes"
+            )
+            == []
+        )
+        assert judged([build_fact(i) for i in range(19)], "dataset.outcomes") == []
+        assert judged([build_fact(i, outcome="") for i in range(40)], "dataset.outcomes") == []
+
+
 class TestNoVariance:
     def dead(self, values):
         values[:, 2] = 0.25
@@ -279,6 +305,7 @@ def test_two_thousand_episodes_are_gone_through_a_fixed_number_of_times():
                 i,
                 instruction=f"put cube {i % 40} into the bin",
                 split="train" if i % 5 else "val",
+                outcome="success" if i % 7 else "failure",
                 metadata={"session": f"day {i // 250}"},
                 features={
                     **like.features,

@@ -13,7 +13,7 @@ from ._outliers import Limits, outlying_lengths, outlying_values
 from ._sessions import drifts
 from ._tables import amount, constant_columns, named, task_of
 
-__all__ = ["imbalance", "no_variance", "outliers", "session_drift", "versions"]
+__all__ = ["imbalance", "no_variance", "outcomes", "outliers", "session_drift", "versions"]
 
 
 @dataset_check(Severity.WARNING, features=(layout, summary))
@@ -113,6 +113,26 @@ def imbalance(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: f
             location="/instructions",
             others=tuple(f.episode_id for f in facts if task_of(f) in rare),
             magnitude=most[1] / least[1],
+        )
+
+
+@dataset_check(Severity.INFO)
+def outcomes(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: float = 20.0) -> Iterator[Finding]:
+    """Neither success nor failure is many times as frequent as the other."""
+    counts = Counter(fact.outcome for fact in facts if fact.outcome)
+    total = counts.total()
+    if total < episodes:
+        return
+    (most, many), few = counts.most_common(1)[0], total - counts.most_common(1)[0][1]
+    if few * times <= many:
+        rare = "failure" if most == "success" else "success"
+        what = f"none is {rare}" if few == 0 else f"{rare} is {_episodes(few)}"
+        yield Finding(
+            message=f"{many:,} of {total:,} outcomes are {most} and {what}; what tells one from the other can hardly "
+            "be learned from them",
+            location="/outcomes",
+            others=tuple(f.episode_id for f in facts if f.outcome and f.outcome != most),
+            magnitude=many / total,
         )
 
 
