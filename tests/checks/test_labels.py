@@ -33,7 +33,20 @@ class TestInstruction:
 
 class TestPlaceholder:
     @pytest.mark.parametrize(
-        "text", ["TODO", "n/a", "<instruction>", "{task}", "Task description.", "none", "??", "12", "no_task"]
+        "text",
+        [
+            "TODO",
+            "n/a",
+            "<instruction>",
+            "{task}",
+            "Task description.",
+            "none",
+            "??",
+            "12",
+            "no_task",
+            "do the task",
+            "Task 3",
+        ],
     )
     def test_placeholders_are_found(self, judge, text):
         (finding,) = judge(build_episode(instructions=(Instruction(text=text),)), "labels.placeholder")
@@ -41,7 +54,16 @@ class TestPlaceholder:
         assert repr(text) in finding.message
 
     @pytest.mark.parametrize(
-        "text", ["pick", "test the switch", "把红色方块放进盒子", "put (carefully) the [red] cube", "拿"]
+        "text",
+        [
+            "pick",
+            "test the switch",
+            "do the dishes",
+            "run 3 laps",
+            "把红色方块放进盒子",
+            "put (carefully) the [red] cube",
+            "拿",
+        ],
     )
     def test_instructions_pass(self, judge, text):
         assert judge(build_episode(instructions=(Instruction(text=text),)), "labels.placeholder") == []

@@ -40,6 +40,11 @@ PLACEHOLDERS = frozenset(
 """What people and programs write where nobody wrote an instruction, without punctuation, lower case."""
 
 WORD = re.compile(r"[^\W\d_]{2,}")
+NUMBERED = re.compile(
+    r"^(?:(?:do|perform|execute|complete|the|a|my|some|this) )*"
+    r"(?:task|demo|demonstration|test|episode|example|instruction|recording|trial|run|take)(?: \d+)?$"
+)
+"""No more than that there is a task, or its number: `do the task`, `task 3`, `Episode_12`."""
 SLOT = re.compile(r"^\W*[{<\[].*[}>\]]\W*$")
 """A template that nobody filled in: `{task}`, `<instruction>`."""
 
@@ -70,7 +75,8 @@ def placeholder(episode: Episode) -> Iterator[Finding]:
 
 def _is_placeholder(text: str) -> bool:
     plain = " ".join(re.sub(r"[\W_]+", " ", text).split()).lower()
-    return plain in PLACEHOLDERS or SLOT.match(text.strip()) is not None or not _has_word(text)
+    is_empty_phrase = plain in PLACEHOLDERS or NUMBERED.match(plain) is not None
+    return is_empty_phrase or SLOT.match(text.strip()) is not None or not _has_word(text)
 
 
 def _has_word(text: str) -> bool:
