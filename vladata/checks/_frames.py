@@ -1,5 +1,6 @@
 """One look at the frames of an episode, shared by the camera checks: every header and digest, pixels of a sample."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,29 +13,75 @@ from ..embodiment import Camera
 from ..episode import Episode
 from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
-from ._look import part
+from ._camera_motion import Robot, liveliest, robot_of
+from ._look import corrected, part
 
-__all__ = ["CameraScan", "Picture", "scan"]
+__all__ = ["BLACK", "CELLS", "PLAIN", "CameraScan", "Changes", "Picture", "scan"]
 
-NUM_SAMPLES = 8
-"""Frames that are decoded between the first and the last."""
-MOST_PIXELS = 64
-"""Rows and columns of the reduced image that brightness is measured on."""
+NUM_SAMPLES = 24
+"""Frames whose colours are looked at, the first and the last among them."""
+NUM_SUSPICIOUS = 12
+"""Frames that are looked at as well because they are so small when encoded …"""
+SUSPICIOUS_SHARE = 0.6
+"""… as less than this share of the camera's median: a black one takes a third and less."""
+NUM_CONSECUTIVE = 240
+"""Consecutive frames whose differences are measured."""
+MOST_PIXELS, MOST_GREY = 320, 80
+"""Longest side of the pictures that colours and differences are measured on."""
+CELLS = 8
+"""Rows and columns of the coarsest picture."""
+FEW = 64
+"""Rows and columns that brightness is measured on."""
+WHITE = 250
+BLACK = 8.0
+"""A frame of at most this mean (of 255) without any shapes is black: a covered lens gives 0 to 5 with its noise."""
+SHAPELESS = 1.5
+"""Spread of the coarsest picture that is no shape: noise leaves less than 1 in it."""
+PLAIN = 1.5
+"""A frame whose pixels vary less than this is of one colour: what a dead driver or a missing plane gives."""
+
+Int64Array = NDArray[np.int64]
+UInt8Array = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Picture:
-    """What the pixels of one decoded frame are like."""
+    """What the pixels of one decoded frame are like; of depth, its stored numbers."""
 
     index: int
     height: int
     width: int
     mean: float
-    """Of all channels of the reduced image, 0 to 255; of depth, the stored numbers."""
+    """Of all channels, 0 to 255."""
     spread: float
     """Standard deviation of the channel that varies most."""
+    brightest: float
+    """What 99 of 100 pixels stay below, mean of the channels."""
+    white: float
+    """Share of pixels with two channels or more at 250 and above."""
     reduced: NDArray[np.generic]
-    """Some of its rows and columns, at most 64 each, evenly spaced, [h, w, channels]."""
+    """Some rows and columns, at most 64 each, evenly spaced, [h, w, channels]."""
+    cells: NDArray[np.float32]
+    """Mean colours of 8 x 8 parts, [8, 8, 3]."""
+    sharpness: float
+    """log2 of the energy of the finest details over those twice as large, at 320 pixels at most; NaN where it is too
+    small, and for depth."""
+
+    def is_black(self, mean: float = BLACK) -> bool:
+        """Dark all over: a dark scene with shapes in it is none."""
+        return self.mean < mean and float(self.cells.std(axis=(0, 1)).max()) < SHAPELESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Changes:
+    """How consecutive frames differ, in grey, 80 pixels wide at most."""
+
+    start: int
+    """First frame."""
+    mean: NDArray[np.float64]
+    """Mean absolute difference of each frame to the next, [n - 1]; NaN where one of them can't be decoded."""
+    most: NDArray[np.float64]
+    """What nearly all values differ by at most, [n - 1]; 0 only where the two are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +90,9 @@ class CameraScan:
 
     stream: FrameStream
     schema: Camera | None
+    robot: Robot | None
+    time_ns: Int64Array
+    """Of all frames of the stream, on the steps' clock."""
     start: int
     """First frame that was looked at."""
     stop: int
@@ -54,61 +104,209 @@ class CameraScan:
     """Of the encoded bytes of each frame, [n]; empty for video, whose packets hold changes only."""
     pictures: tuple[Picture, ...]
     """The frames that were decoded, in order."""
+    is_sample: NDArray[np.bool_]
+    """Of each picture: one of the evenly spaced ones."""
+    changes: Changes
 
     @property
     def location(self) -> str:
         """HDF5 path of the frames."""
         return f"/streams/{self.stream.name}/frames"
 
+    @property
+    def is_depth(self) -> bool:
+        """True where the pixels are distances."""
+        return self.schema is not None and self.schema.depth is not None
+
+    def blank(self, mean: float = BLACK, plain: float = PLAIN) -> tuple[Picture, ...]:
+        """The pictures that show nothing: black, or of one colour; of depth, without a distance."""
+        if self.is_depth:
+            return tuple(p for p in self.pictures if p.spread == 0.0)
+        return tuple(p for p in self.pictures if p.is_black(mean) or p.spread < plain)
+
+    @property
+    def samples(self) -> tuple[Picture, ...]:
+        """The pictures that are evenly spaced."""
+        return tuple(p for p, is_one in zip(self.pictures, self.is_sample, strict=True) if is_one)
+
 
 @lru_cache(maxsize=1)
 def scan(episode: Episode) -> tuple[CameraScan, ...]:
     """Look at all cameras of an episode; the last episode's result is kept for the next check."""
     schemas = {c.name: c for c in episode.embodiment.cameras}
+    robot = robot_of(episode)
     return tuple(
-        _scan(episode, stream, schemas.get(stream.name))
+        _Scanner(episode, stream, schemas.get(stream.name), robot).run()
         for stream in episode.streams.values()
         if isinstance(stream, FrameStream)
     )
 
 
-def _scan(episode: Episode, stream: FrameStream, schema: Camera | None) -> CameraScan:
-    cut = part(episode, stream)
-    # Packets of a video lie in decode order, and a frame needs those before it: all are read.
-    encoded = range(len(stream.frames.sizes)) if stream.video else range(cut.start, cut.stop)
-    damaged: dict[int, str] = {}
-    sizes = np.zeros((len(encoded), 2), dtype=np.int32)
-    digests = np.zeros(len(encoded), dtype=np.uint64)
-    for row, index in enumerate(encoded):
-        _beat(row)
-        try:
-            data = stream.frames.read(index)
-            digests[row] = xxhash.xxh3_64_intdigest(data)
-            if stream.video is None:
+class _Scanner:
+    """Goes through one camera once, and decodes what was chosen before."""
+
+    def __init__(self, episode: Episode, stream: FrameStream, schema: Camera | None, robot: Robot | None) -> None:
+        self.stream, self.schema, self.robot = stream, schema, robot
+        self.time_ns = corrected(episode, stream)
+        cut = part(episode, stream)
+        self.start, self.stop = cut.start, cut.stop
+        self.damaged: dict[int, str] = {}
+        self.pictures: list[Picture] = []
+        self.is_swapped = schema is not None and schema.color_order == "bgr"
+        self.is_depth = schema is not None and schema.depth is not None
+        self.before: tuple[int, NDArray[np.int16]] | None = None
+        self._choose()
+
+    def _choose(self) -> None:
+        count = self.stop - self.start
+        self.samples = set(_evenly(self.start, self.stop, NUM_SAMPLES))
+        first = self.start + liveliest(self.robot, self.time_ns[self.start : self.stop], NUM_CONSECUTIVE)
+        wanted = self.samples
+        if self.stream.video is not None:
+            first, keys = self._at_key_frames(first)
+            wanted = keys if len(keys) >= NUM_SAMPLES // 2 else self.samples
+            self.samples = wanted
+        self.window = range(first, min(self.stop, first + NUM_CONSECUTIVE))
+        number = max(0, len(self.window) - 1)
+        self.changes = Changes(start=first, mean=np.full(number, np.nan), most=np.full(number, np.nan))
+        self.wanted = wanted | (self._suspicious() if count else set())
+
+    def _at_key_frames(self, first: int) -> tuple[int, set[int]]:
+        """The key frame to begin at, and the key frames that are nearest to the samples: each costs one packet."""
+        track = self.stream.video
+        assert track is not None
+        shown = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
+        keys = np.flatnonzero(track.keyframes[shown])
+        keys = keys[(keys >= self.start) & (keys < self.stop)]
+        if len(keys) == 0:
+            return first, set()
+        before = keys[keys <= first]
+        nearest = {int(keys[np.argmin(np.abs(keys - s))]) for s in self.samples}
+        return (int(before[-1]) if len(before) else first), nearest
+
+    def _suspicious(self) -> set[int]:
+        """Frames that are so small when encoded that they may be black; of a video its key frames."""
+        sizes = np.asarray(self.stream.frames.sizes)
+        track = self.stream.video
+        if track is None:
+            rows, indices = np.arange(self.start, self.stop), np.arange(self.start, self.stop)
+        else:
+            shown = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
+            indices = np.flatnonzero(track.keyframes[shown])
+            rows = shown[indices]
+        if len(rows) == 0 or int(rows.max()) >= len(sizes):
+            return set()
+        chosen = sizes[rows]
+        small = np.flatnonzero(chosen < SUSPICIOUS_SHARE * np.median(chosen))
+        small = small[np.argsort(chosen[small], kind="stable")][:NUM_SUSPICIOUS]
+        return {int(i) for i in indices[small] if self.start <= i < self.stop}
+
+    def run(self) -> CameraScan:
+        if self.stream.video is None:
+            sizes, digests = self._images()
+        else:
+            sizes, digests = np.zeros((0, 2), np.int32), np.zeros(0, np.uint64)
+            self._video()
+        pictures = tuple(sorted(self.pictures, key=lambda p: p.index))
+        return CameraScan(
+            stream=self.stream,
+            schema=self.schema,
+            robot=self.robot,
+            time_ns=self.time_ns,
+            start=self.start,
+            stop=self.stop,
+            damaged=tuple(sorted(self.damaged.items())),
+            sizes=sizes,
+            digests=digests,
+            pictures=pictures,
+            is_sample=np.array([p.index in self.samples for p in pictures], dtype=np.bool_),
+            changes=self.changes,
+        )
+
+    def _images(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """Read every image once: header, end, digest; decode those that were chosen."""
+        count = self.stop - self.start
+        sizes = np.zeros((count, 2), dtype=np.int32)
+        stored = getattr(self.stream.frames, "digests", None)  # reading has compared with them
+        digests = np.zeros(count, dtype=np.uint64)
+        endless: list[int] = []
+        for row, index in enumerate(range(self.start, self.stop)):
+            _beat(row)
+            try:
+                data = self.stream.frames.read(index)
+                digests[row] = stored[index] if stored is not None else xxhash.xxh3_64_intdigest(data)
                 info = images.probe(data)
                 sizes[row] = info.height, info.width
-        except (ImageError, EpisodeFormatError) as error:
-            damaged[index] = str(error)
-    pictures = []
-    for index in _sample(cut.start, cut.stop):
-        _beat(0)
-        if stream.video is not None or index not in damaged:
+                if not _has_end(data, info.codec):
+                    endless.append(index)
+                self._decode_image(index, data, info)
+            except (ImageError, EpisodeFormatError) as error:
+                self.damaged[index] = str(error)
+        # Some cameras leave the end marker out of every frame; decoding has seen whether that hurts.
+        if len(endless) < count or self.damaged:
+            for index in endless:
+                self.damaged.setdefault(index, f"{self.stream.codec} has no end; it is truncated or damaged")
+        return sizes, digests
+
+    def _decode_image(self, index: int, data: bytes | memoryview, info: images.ImageInfo) -> None:
+        if index in self.wanted:
+            if self.is_depth:
+                self._look(index, images.decode_depth(data)[:, :, None], info.height, info.width)
+            else:
+                small = images.decode_reduced(data, MOST_PIXELS, is_color=True)
+                self._look(index, small, info.height, info.width)
+        if index in self.window:
+            if self.is_depth:
+                depth = images.decode_depth(data)
+                factor = max(1, -(-max(depth.shape) // MOST_GREY))
+                self._compare(index, (depth[::factor, ::factor] >> 2).astype(np.int16))
+            else:
+                self._compare(index, images.decode_reduced(data, MOST_GREY).astype(np.int16))
+
+    def _video(self) -> None:
+        """Read every packet once more than decoding does, and decode what was chosen, going forward only."""
+        from ..frame_decoder import FrameDecoder
+
+        frames = self.stream.frames
+        for packet in range(len(frames.sizes)):
+            _beat(packet)
             try:
-                pictures.append(
-                    _picture(episode, stream, index, is_depth=schema is not None and schema.depth is not None)
-                )
+                frames.read(packet)
+            except EpisodeFormatError as error:
+                self.damaged[packet] = str(error)
+        try:
+            decode = FrameDecoder(self.stream).decode_small
+        except SourceError as error:
+            self.damaged.setdefault(self.start, str(error))
+            return
+        for row, index in enumerate(sorted(self.wanted | set(self.window))):
+            _beat(16 * row)
+            try:
+                self._decode_frame(index, decode)
             except (ImageError, EpisodeFormatError, SourceError) as error:
-                damaged.setdefault(index, str(error))
-    return CameraScan(
-        stream=stream,
-        schema=schema,
-        start=cut.start,
-        stop=cut.stop,
-        damaged=tuple(sorted(damaged.items())),
-        sizes=sizes if stream.video is None else np.zeros((0, 2), dtype=np.int32),
-        digests=digests if stream.video is None else np.zeros(0, dtype=np.uint64),
-        pictures=tuple(pictures),
-    )
+                self.damaged.setdefault(index, str(error))
+
+    def _decode_frame(self, index: int, decode: Callable[..., list[UInt8Array]]) -> None:
+        sides = [(MOST_PIXELS, True)] * (index in self.wanted) + [(MOST_GREY, False)] * (index in self.window)
+        for picture in decode(index, *sides):
+            if picture.ndim == 3:
+                self._look(index, picture, self.stream.height, self.stream.width)
+            else:
+                self._compare(index, picture.astype(np.int16))
+
+    def _look(self, index: int, pixels: NDArray[np.generic], height: int, width: int) -> None:
+        pixels = pixels[..., ::-1] if self.is_swapped else pixels
+        self.pictures.append(_picture(index, pixels, (height, width)))
+
+    def _compare(self, index: int, grey: NDArray[np.int16]) -> None:
+        before, self.before = self.before, (index, grey)
+        if before is None or before[0] != index - 1 or before[1].shape != grey.shape:
+            return
+        difference = np.abs(grey - before[1]).ravel()
+        row = index - 1 - self.changes.start
+        self.changes.mean[row] = difference.mean()
+        rank = max(0, len(difference) - 1 - len(difference) // 1000)
+        self.changes.most[row] = np.partition(difference, rank)[rank] if self.stream.video is not None else 0
 
 
 def _beat(row: int) -> None:
@@ -119,26 +317,58 @@ def _beat(row: int) -> None:
         beat()
 
 
-def _sample(start: int, stop: int) -> list[int]:
+def _evenly(start: int, stop: int, count: int) -> Iterator[int]:
     """First, last and evenly spaced frames between, in the order in which they are shown."""
-    if stop <= start:
-        return []
-    return [int(i) for i in np.unique(np.linspace(start, stop - 1, NUM_SAMPLES + 2).round())]
+    return (int(i) for i in np.unique(np.linspace(start, stop - 1, min(count, stop - start)).round()))
 
 
-def _picture(episode: Episode, stream: FrameStream, index: int, *, is_depth: bool) -> Picture:
-    pixels: NDArray[np.generic]
-    if is_depth and stream.video is None:
-        pixels = images.decode_depth(stream.frames.read(index))[:, :, None]
-    else:
-        pixels = episode.frame(stream.name, index)
+def _has_end(data: bytes | memoryview, codec: str) -> bool:
+    """Whether the bytes go on to the marker that ends every JPEG, or the chunk that ends every PNG."""
+    if codec == "png":
+        return b"IEND" in bytes(data[-64:])
+    if data[-2:] == b"\xff\xd9":
+        return True
+    tail = bytes(data).rstrip(b"\0")  # some cameras fill their frames up
+    # A thumbnail in the header has an end of its own; what follows the last scan must have one.
+    return tail.endswith(b"\xff\xd9") or tail.rfind(b"\xff\xd9") > max(tail.rfind(b"\xff\xda"), 0)
+
+
+def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> Picture:
     height, width = pixels.shape[:2]
-    reduced = pixels[:: -(-height // MOST_PIXELS), :: -(-width // MOST_PIXELS)].copy()
+    reduced = pixels[:: -(-height // FEW), :: -(-width // FEW)].copy()
+    is_color = pixels.dtype == np.uint8 and pixels.shape[2] == 3
+    brightness = reduced.mean(axis=2)
     return Picture(
         index=index,
-        height=height,
-        width=width,
-        mean=float(reduced.mean()),
+        height=size[0],
+        width=size[1],
+        mean=float(brightness.mean()),
         spread=float(reduced.std(axis=(0, 1)).max()),
+        brightest=float(np.percentile(brightness, 99)),
+        white=float(((reduced >= WHITE).sum(axis=2) >= 2).mean()) if is_color else 0.0,
         reduced=reduced,
+        cells=_cells(pixels) if is_color else np.zeros((CELLS, CELLS, 3), np.float32),
+        sharpness=_sharpness(pixels[..., 1]) if is_color else np.nan,
     )
+
+
+def _cells(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    small = images.resize(np.ascontiguousarray(pixels, dtype=np.uint8), CELLS, CELLS)
+    return small.astype(np.float32)
+
+
+def _sharpness(grey: NDArray[np.generic]) -> float:
+    """Second differences, which know no slow change of brightness, at two scales."""
+    height, width = (n // 2 * 2 for n in grey.shape)
+    fine = grey[:height, :width].astype(np.float32)
+    coarse = fine[::2] + fine[1::2]
+    coarse = (coarse[:, ::2] + coarse[:, 1::2]) / 4
+    if min(coarse.shape) < 8:
+        return float("nan")
+    energies = [float(np.square(_bent(level)).mean()) + 1e-2 for level in (fine, coarse)]
+    return float(np.log2(energies[0] / energies[1]))
+
+
+def _bent(level: NDArray[np.float32]) -> NDArray[np.float32]:
+    around = level[2:, 1:-1] + level[:-2, 1:-1] + level[1:-1, 2:] + level[1:-1, :-2]
+    return np.asarray(around - 4 * level[1:-1, 1:-1])

@@ -1,0 +1,129 @@
+"""Frames that repeat the one before: where a camera stands while the robot moves, and how fast it really is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embodiment import Embodiment
+from ..episode import Episode
+from ..units import Clock
+from ._camera_motion import is_moving
+from ._frames import CameraScan
+from ._look import runs
+
+__all__ = ["ALIKE", "Repeats", "Stand", "real_rate", "repeats_of", "shown_share", "stands", "wanted_rate"]
+
+BoolArray = NDArray[np.bool_]
+
+ALIKE = 8.0
+"""Frames of a video are alike where nearly all values differ by less than this (of 255): encoding a still picture as
+H.264 or AV1 gave at most 3, a robot in the picture 80 and more."""
+EXCEPTION = 0.02
+"""A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
+without noise, of a robot that moves outside it, says nothing."""
+MIN_MOVING = 3
+GAP_PERIODS = 4.5
+"""Longer intervals are gaps and say nothing of the rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Repeats:
+    """Which frames are as the one before, and whether the robot moved meanwhile."""
+
+    start: int
+    """First frame."""
+    is_repeat: BoolArray
+    """Of each frame but the first, [n - 1]."""
+    is_moving: BoolArray | None
+    """From the frame before to each, [n - 1]; None where nothing says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Equal frames in a row."""
+
+    first: int
+    count: int
+    is_in_motion: bool
+    """The robot moved, and elsewhere the camera shows it."""
+
+
+def repeats_of(scanned: CameraScan) -> Repeats:
+    """Images by the digest of their bytes; of a video the consecutive frames that were decoded."""
+    if scanned.stream.video is None:
+        digests, start = scanned.digests, scanned.start
+        is_repeat = (digests[1:] == digests[:-1]) & (digests[1:] != 0)  # 0: could not be read
+    else:
+        most, start = scanned.changes.most, scanned.changes.start
+        is_repeat = np.isfinite(most) & (most < ALIKE)
+    time = scanned.time_ns[start : start + len(is_repeat) + 1]
+    return Repeats(start=start, is_repeat=is_repeat, is_moving=is_moving(scanned.robot, time))
+
+
+def stands(repeats: Repeats, frames: float) -> list[Stand]:
+    """Runs of equal frames, the longest first."""
+    found = runs(repeats.is_repeat)
+    usual = _usual_length(repeats.is_repeat)
+    moving = repeats.is_moving
+    odd: list[tuple[int, int]] = []
+    if moving is not None:
+        odd = [(a, b) for a, b in found if b - a + 1 >= max(frames, 2 * usual + 1) and float(moving[a:b].mean()) >= 0.5]
+        others = moving.copy()
+        for a, b in odd:
+            others[a:b] = False
+        number = int(others.sum())
+        if number < MIN_MOVING or float(repeats.is_repeat[others].mean()) > EXCEPTION:
+            odd = []
+    made = [Stand(first=repeats.start + a, count=b - a + 1, is_in_motion=(a, b) in odd) for a, b in found]
+    return sorted(made, key=lambda s: -s.count)
+
+
+def _usual_length(is_repeat: BoolArray) -> float:
+    """How often a frame is usually shown: 2 where the camera is half as fast as its stream."""
+    changes = np.flatnonzero(~is_repeat)
+    return float(np.median(np.diff(np.concatenate(([-1], changes, [len(is_repeat)])))))
+
+
+def wanted_rate(episode: Episode, scanned: CameraScan) -> float | None:
+    """Frames per second that a camera must give: what the schema declares, but no more than a source of steps can."""
+    embodiment: Embodiment = episode.embodiment
+    name = scanned.stream.name
+    if scanned.schema is None:
+        return None
+    declared = embodiment.rule(name).rate_hz or scanned.schema.rate_hz
+    if scanned.stream.clock is Clock.NOMINAL or episode.provenance.get("is_stepped") is True:
+        return min(declared, embodiment.rate_hz) if declared else embodiment.rate_hz
+    return declared
+
+
+def real_rate(scanned: CameraScan, repeats: Repeats, wanted_hz: float) -> float | None:
+    """Different frames per second, while the robot moves; None where that can't be told."""
+    time = scanned.time_ns[scanned.start : scanned.stop]
+    intervals = np.diff(time)
+    intervals = intervals[(intervals > 0) & (intervals <= GAP_PERIODS * 1e9 / wanted_hz)]
+    if len(intervals) < MIN_MOVING:
+        return None
+    return float(1e9 / intervals.mean()) * (1 - _repeated(repeats.is_repeat, repeats.is_moving))
+
+
+def shown_share(episode: Episode, scanned: CameraScan, repeats: Repeats) -> float | None:
+    """Share of the steps that show another picture than the step before, while the robot moves."""
+    frames = episode.steps.images.get(scanned.stream.name)
+    if frames is None or len(frames) != len(episode.steps.time_ns):
+        return None
+    # Frames that show the same have the same number.
+    number = np.concatenate(([0], np.cumsum(~repeats.is_repeat)))
+    rows = np.flatnonzero((frames >= repeats.start) & (frames < repeats.start + len(number)))
+    moving = is_moving(scanned.robot, episode.steps.time_ns[rows])
+    if len(rows) < 2 or moving is None:
+        return None
+    shown = number[frames[rows] - repeats.start]
+    return 1 - _repeated(np.diff(shown) == 0, moving)
+
+
+def _repeated(is_repeat: BoolArray, moving: BoolArray | None) -> float:
+    """Share of repeats; where the robot stands, a picture without noise stands as well."""
+    if moving is None or int(moving.sum()) < MIN_MOVING:
+        return 0.0
+    return float(is_repeat[moving].mean())
