@@ -207,14 +207,19 @@ class FrameDecoder:
 
 
 def _reduced(frame: "VideoFrame", most: int, *, is_color: bool) -> UInt8Array:
-    """Rows and columns of a frame, evenly spaced; the frame itself is not kept, as of `decode`."""
+    """A frame made smaller; in grey some of its rows and columns, evenly spaced."""
     factor = max(1, -(-max(frame.height, frame.width) // most))
     if not is_color and frame.format.name in _PLANAR:
         plane = frame.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         return rows[: frame.height : factor, : frame.width : factor].copy()
-    size = {"height": -(-frame.height // factor), "width": -(-frame.width // factor)}
-    pixels = frame.to_ndarray(format="rgb24" if is_color else "gray", interpolation="AREA", threads=1, **size)
+    pixels = frame.to_ndarray(
+        format="rgb24" if is_color else "gray",
+        height=-(-frame.height // factor),
+        width=-(-frame.width // factor),
+        interpolation="AREA",
+        threads=1,
+    )
     return np.asarray(pixels, dtype=np.uint8)
 
 

@@ -13,12 +13,16 @@ __all__ = ["TURNS", "Odd", "exchanged_colors", "far_off", "swapped_cameras", "tu
 BoolArray = NDArray[np.bool_]
 Layout = NDArray[np.float32]
 
-ALIKE_SHARE = 0.6
+ALIKE_SHARE, ALIKE_COLORS = 0.6, 0.8
 """Two pictures show the same where they differ by less than this share of what the parts of one differ."""
 MOST_AGAINST = 3.0
 """So many voices for one against."""
 MIN_COLOR = 3.0
 """Pictures whose red and blue differ less than this (of 255) are grey."""
+FULL_COLOR = 12.0
+"""Larger differences of red and blue count little more: a red cube is small, and lies elsewhere each time."""
+KNOWN_SHARE = 0.5
+"""By this share of its own uncertainty must a value be off; the spread of the others says more."""
 MIN_OTHERS = 4
 SPREADS = 5.0
 """Standard deviations of the others that one must be off."""
@@ -126,10 +130,10 @@ def exchanged_colors(batch: Batch, *, ratio: float, votes: float) -> Iterator[Od
     for column in range(len(batch.group.cameras)):
         mine, theirs, may = _layouts(batch, column)
         # Red minus blue: exchanging them turns its sign and leaves everything else.
-        own, other = (_flat(x[..., :1] - x[..., 2:]) for x in (mine, theirs))
+        own, other = (FULL_COLOR * np.tanh(_flat(x[..., :1] - x[..., 2:]) / FULL_COLOR) for x in (mine, theirs))
         strong = np.sqrt(np.square(other).mean(axis=1))
         found, undone = distances(own, other), distances(-own, other)
-        voices = _voices(found, undone, ratio, undone < ALIKE_SHARE * strong[None, :])
+        voices = _voices(found, undone, ratio, undone < ALIKE_COLORS * strong[None, :])
         # Another light shifts all colours alike; what differs between the parts must say the same.
         own, other = (x - x.mean(axis=1, keepdims=True) for x in (own, other))
         by_parts = distances(-own, other) < distances(own, other)
@@ -173,7 +177,7 @@ def far_off(batch: Batch, field: str, limit: float, sign: Sequence[int], uncerta
         field: `sharpness` or `delay_ms`.
         limit: In the field's unit.
         sign: 1 and -1: too much, too little.
-        uncertainty: The field that says how well it is known; more than that must it be off.
+        uncertainty: The field that says how well it is known; more than half of that must it be off.
     """
     for column in range(len(batch.group.cameras)):
         values = batch.group.table[field][:, column].astype(np.float64)
@@ -187,7 +191,7 @@ def far_off(batch: Batch, field: str, limit: float, sign: Sequence[int], uncerta
             off = np.abs(mine - middle) > max(limit, SPREADS * spread)
             off &= np.isin(np.sign(mine - middle), sign)
             if uncertainty:
-                off &= np.abs(mine - middle) > batch.table[uncertainty][:, column]
+                off &= np.abs(mine - middle) > KNOWN_SHARE * batch.table[uncertainty][:, column]
         for row in np.flatnonzero(off):
             yield Odd(
                 episode_id=batch.ids[row],

@@ -116,7 +116,7 @@ def image_delay(robot: Robot | None, time_ns: Int64Array, changes: FloatArray) -
     Args:
         robot: Where the robot is.
         time_ns: Of consecutive frames on the steps' clock, [N].
-        changes: Mean absolute difference of each frame to the next, [N - 1]; NaN where it is not known.
+        changes: Root mean square difference of each frame to the next, [N - 1]; NaN where it is not known.
     """
     intervals = np.diff(time_ns)
     known = np.isfinite(changes) & (intervals > 0)

@@ -23,6 +23,8 @@ EXCEPTION = 0.02
 """A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
 without noise, of a robot that moves outside it, says nothing."""
 MIN_MOVING = 3
+STANDING = 6
+"""So many equal frames in a row, or more than twice the usual number, are one stand and no slow camera."""
 GAP_PERIODS = 4.5
 """Longer intervals are gaps and say nothing of the rate."""
 
@@ -104,7 +106,10 @@ def real_rate(scanned: CameraScan, repeats: Repeats, wanted_hz: float) -> float 
     intervals = intervals[(intervals > 0) & (intervals <= GAP_PERIODS * 1e9 / wanted_hz)]
     if len(intervals) < MIN_MOVING:
         return None
-    return float(1e9 / intervals.mean()) * (1 - _repeated(repeats.is_repeat, repeats.is_moving))
+    counts = ~_standing(repeats)
+    if repeats.is_moving is not None:
+        counts &= repeats.is_moving
+    return float(1e9 / intervals.mean()) * (1 - _repeated(repeats.is_repeat, counts, repeats.is_moving))
 
 
 def shown_share(episode: Episode, scanned: CameraScan, repeats: Repeats) -> float | None:
@@ -118,12 +123,22 @@ def shown_share(episode: Episode, scanned: CameraScan, repeats: Repeats) -> floa
     moving = is_moving(scanned.robot, episode.steps.time_ns[rows])
     if len(rows) < 2 or moving is None:
         return None
-    shown = number[frames[rows] - repeats.start]
-    return 1 - _repeated(np.diff(shown) == 0, moving)
+    place = frames[rows] - repeats.start
+    stands_still = np.append(False, _standing(repeats))[place[1:]]
+    return 1 - _repeated(np.diff(number[place]) == 0, moving & ~stands_still, moving)
 
 
-def _repeated(is_repeat: BoolArray, moving: BoolArray | None) -> float:
+def _standing(repeats: Repeats) -> BoolArray:
+    """Long runs of equal frames, which `camera.frozen` tells of, [n - 1]."""
+    mask = np.zeros(len(repeats.is_repeat), dtype=np.bool_)
+    shortest = max(STANDING, 2 * _usual_length(repeats.is_repeat) + 1)
+    for a, b in runs(repeats.is_repeat):
+        mask[a:b] = b - a + 1 >= shortest
+    return mask
+
+
+def _repeated(is_repeat: BoolArray, counts: BoolArray, moving: BoolArray | None) -> float:
     """Share of repeats; where the robot stands, a picture without noise stands as well."""
-    if moving is None or int(moving.sum()) < MIN_MOVING:
+    if moving is None or int(counts.sum()) < MIN_MOVING:
         return 0.0
-    return float(is_repeat[moving].mean())
+    return float(is_repeat[counts].mean())

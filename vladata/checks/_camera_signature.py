@@ -17,7 +17,7 @@ from ._frames import CELLS, CameraScan, scan
 
 __all__ = ["Batch", "Group", "batches", "distances", "groups_of", "pack", "unpack"]
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating]
 Records = NDArray[np.void]
 
 MIN_PICTURES = 3
@@ -55,8 +55,8 @@ def _record(scanned: CameraScan) -> tuple[object, ...]:
     if is_seen:
         layout = np.median([p.cells for p in pictures], axis=0)
     changes = scanned.changes
-    time = scanned.time_ns[changes.start : changes.start + len(changes.mean) + 1]
-    delay = image_delay(scanned.robot, time, changes.mean)
+    time = scanned.time_ns[changes.start : changes.start + len(changes.size) + 1]
+    delay = image_delay(scanned.robot, time, changes.size)
     return (
         scanned.stream.name.encode(),
         is_seen,
@@ -140,7 +140,7 @@ class Batch:
 
     def is_other(self) -> NDArray[np.bool_]:
         """Whether a reference is another episode, [episodes, references]."""
-        return np.array(self.ids)[:, None] != np.array(self.group.ids)[None, :]
+        return np.asarray(np.array(self.ids)[:, None] != np.array(self.group.ids)[None, :], dtype=np.bool_)
 
 
 def batches(facts: Sequence[EpisodeFacts], feature: Feature) -> Iterator[Batch]:

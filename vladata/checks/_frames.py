@@ -78,10 +78,10 @@ class Changes:
 
     start: int
     """First frame."""
-    mean: NDArray[np.float64]
-    """Mean absolute difference of each frame to the next, [n - 1]; NaN where one of them can't be decoded."""
+    size: NDArray[np.float64]
+    """Root mean square difference of each frame to the next, [n - 1]; NaN where one of them can't be decoded."""
     most: NDArray[np.float64]
-    """What nearly all values differ by at most, [n - 1]; 0 only where the two are alike."""
+    """What nearly all values differ by at most, [n - 1]; for video only, else NaN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,7 +168,7 @@ class _Scanner:
             self.samples = wanted
         self.window = range(first, min(self.stop, first + NUM_CONSECUTIVE))
         number = max(0, len(self.window) - 1)
-        self.changes = Changes(start=first, mean=np.full(number, np.nan), most=np.full(number, np.nan))
+        self.changes = Changes(start=first, size=np.full(number, np.nan), most=np.full(number, np.nan))
         self.wanted = wanted | (self._suspicious() if count else set())
 
     def _at_key_frames(self, first: int) -> tuple[int, set[int]]:
@@ -302,11 +302,13 @@ class _Scanner:
         before, self.before = self.before, (index, grey)
         if before is None or before[0] != index - 1 or before[1].shape != grey.shape:
             return
-        difference = np.abs(grey - before[1]).ravel()
+        difference = (grey - before[1]).ravel()
         row = index - 1 - self.changes.start
-        self.changes.mean[row] = difference.mean()
-        rank = max(0, len(difference) - 1 - len(difference) // 1000)
-        self.changes.most[row] = np.partition(difference, rank)[rank] if self.stream.video is not None else 0
+        wide = difference.astype(np.float32)
+        self.changes.size[row] = np.sqrt(np.dot(wide, wide) / max(len(wide), 1))
+        if self.stream.video is not None:
+            rank = max(0, len(difference) - 1 - len(difference) // 1000)
+            self.changes.most[row] = np.partition(np.abs(difference), rank)[rank]
 
 
 def _beat(row: int) -> None:
@@ -345,7 +347,7 @@ def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> 
         mean=float(brightness.mean()),
         spread=float(reduced.std(axis=(0, 1)).max()),
         brightest=float(np.percentile(brightness, 99)),
-        white=float(((reduced >= WHITE).sum(axis=2) >= 2).mean()) if is_color else 0.0,
+        white=float(((reduced.astype(np.uint8) >= WHITE).sum(axis=2) >= 2).mean()) if is_color else 0.0,
         reduced=reduced,
         cells=_cells(pixels) if is_color else np.zeros((CELLS, CELLS, 3), np.float32),
         sharpness=_sharpness(pixels[..., 1]) if is_color else np.nan,
@@ -362,13 +364,13 @@ def _sharpness(grey: NDArray[np.generic]) -> float:
     height, width = (n // 2 * 2 for n in grey.shape)
     fine = grey[:height, :width].astype(np.float32)
     coarse = fine[::2] + fine[1::2]
-    coarse = (coarse[:, ::2] + coarse[:, 1::2]) / 4
+    coarse = (coarse[:, ::2] + coarse[:, 1::2]) * np.float32(0.25)
     if min(coarse.shape) < 8:
         return float("nan")
     energies = [float(np.square(_bent(level)).mean()) + 1e-2 for level in (fine, coarse)]
     return float(np.log2(energies[0] / energies[1]))
 
 
-def _bent(level: NDArray[np.float32]) -> NDArray[np.float32]:
+def _bent(level: NDArray[np.floating]) -> NDArray[np.floating]:
     around = level[2:, 1:-1] + level[:-2, 1:-1] + level[1:-1, 2:] + level[1:-1, :-2]
     return np.asarray(around - 4 * level[1:-1, 1:-1])

@@ -244,7 +244,7 @@ def _are_alike(first: Picture, second: Picture) -> bool:
 
 
 @check(Severity.WARNING)
-def few_frames(episode: Episode, *, rate: float = 0.7) -> Iterator[Finding]:
+def few_frames(episode: Episode, *, rate: float = 0.65) -> Iterator[Finding]:
     """A camera gives new pictures as often as its schema and its steps want them."""
     for scanned in scan(episode):
         wanted = repeating.wanted_rate(episode, scanned)
@@ -289,7 +289,7 @@ def _voices(odd: compare.Odd) -> str:
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
-def orientation(facts: Sequence[EpisodeFacts], *, ratio: float = 2.0, votes: float = 4.0) -> Iterator[Finding]:
+def orientation(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: float = 4.0) -> Iterator[Finding]:
     """A camera stands the same way up as in the other episodes."""
     for batch in batches(facts, signature):
         for odd in compare.turned(batch, ratio=ratio, votes=votes):
@@ -298,7 +298,7 @@ def orientation(facts: Sequence[EpisodeFacts], *, ratio: float = 2.0, votes: flo
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
-def color_order(facts: Sequence[EpisodeFacts], *, ratio: float = 2.0, votes: float = 4.0) -> Iterator[Finding]:
+def color_order(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: float = 4.0) -> Iterator[Finding]:
     """A camera's red and blue are not exchanged against the other episodes."""
     for batch in batches(facts, signature):
         for odd in compare.exchanged_colors(batch, ratio=ratio, votes=votes):
@@ -307,7 +307,7 @@ def color_order(facts: Sequence[EpisodeFacts], *, ratio: float = 2.0, votes: flo
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
-def swapped(facts: Sequence[EpisodeFacts], *, ratio: float = 2.0, votes: float = 4.0) -> Iterator[Finding]:
+def swapped(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: float = 4.0) -> Iterator[Finding]:
     """Two cameras are not exchanged against the other episodes."""
     for batch in batches(facts, signature):
         for odd in compare.swapped_cameras(batch, ratio=ratio, votes=votes):
