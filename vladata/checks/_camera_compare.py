@@ -13,8 +13,8 @@ __all__ = ["TURNS", "Odd", "exchanged_colors", "far_off", "swapped_cameras", "tu
 BoolArray = NDArray[np.bool_]
 Layout = NDArray[np.float32]
 
-ALIKE_SHARE, ALIKE_COLORS = 0.6, 0.8
-"""Two pictures show the same where they differ by less than this share of what the parts of one differ."""
+ALIKE = 0.8
+"""Two pictures show the same where they differ by less than this share of their own contrast."""
 MOST_AGAINST = 3.0
 """So many voices for one against."""
 MIN_COLOR = 3.0
@@ -87,9 +87,11 @@ def _flat(layouts: Layout) -> FloatArray:
     return layouts.reshape(len(layouts), -1)
 
 
-def _contrast(layouts: Layout) -> FloatArray:
-    """How much the parts of a picture differ from each other, [n]."""
-    return np.asarray(np.sqrt(layouts.reshape(len(layouts), -1, layouts.shape[-1]).var(axis=1).mean(axis=-1)))
+def _shapes(layouts: Layout) -> Layout:
+    """Brightness taken off, contrast made one, and large differences limited: what stands in a scene is small."""
+    centred = layouts - layouts.mean(axis=(1, 2), keepdims=True)
+    contrast = np.sqrt(np.square(centred).mean(axis=(1, 2, 3), keepdims=True) + 1)
+    return np.asarray(np.tanh(centred / contrast), dtype=np.float32)
 
 
 def _masked(voices: _Voices, may: BoolArray) -> _Voices:
@@ -113,12 +115,12 @@ def turned(batch: Batch, *, ratio: float, votes: float) -> Iterator[Odd]:
     """Cameras that look like those of others only when turned or mirrored."""
     for column in range(len(batch.group.cameras)):
         mine, theirs, may = _layouts(batch, column)
+        mine, theirs = _shapes(mine), _shapes(theirs)
         found = distances(_flat(mine), _flat(theirs))
-        near = ALIKE_SHARE * _contrast(theirs)[None, :]
         heard = []
         for what, turn in TURNS.items():
             undone = distances(_flat(np.ascontiguousarray(turn(mine))), _flat(theirs))
-            heard.append((what, _masked(_voices(found, undone, ratio, undone < near), may)))
+            heard.append((what, _masked(_voices(found, undone, ratio, undone < ALIKE), may)))
         for row in range(len(batch.ids)):
             odd = [_odd(batch, row, column, v, what, may) for what, v in heard if v.odd(row, votes)]
             if odd:
@@ -133,7 +135,7 @@ def exchanged_colors(batch: Batch, *, ratio: float, votes: float) -> Iterator[Od
         own, other = (FULL_COLOR * np.tanh(_flat(x[..., :1] - x[..., 2:]) / FULL_COLOR) for x in (mine, theirs))
         strong = np.sqrt(np.square(other).mean(axis=1))
         found, undone = distances(own, other), distances(-own, other)
-        voices = _voices(found, undone, ratio, undone < ALIKE_COLORS * strong[None, :])
+        voices = _voices(found, undone, ratio, undone < ALIKE * strong[None, :])
         # Another light shifts all colours alike; what differs between the parts must say the same.
         own, other = (x - x.mean(axis=1, keepdims=True) for x in (own, other))
         by_parts = distances(-own, other) < distances(own, other)
@@ -147,16 +149,15 @@ def exchanged_colors(batch: Batch, *, ratio: float, votes: float) -> Iterator[Od
 def swapped_cameras(batch: Batch, *, ratio: float, votes: float) -> Iterator[Odd]:
     """Pairs of cameras each of which looks like the other one of other episodes."""
     count = len(batch.group.cameras)
-    layouts = [_layouts(batch, c) for c in range(count)]
+    shapes = [(_shapes(mine), _shapes(theirs), may) for mine, theirs, may in (_layouts(batch, c) for c in range(count))]
     for a in range(count):
         for b in range(a + 1, count):
-            (mine_a, theirs_a, may_a), (mine_b, theirs_b, may_b) = layouts[a], layouts[b]
+            (mine_a, theirs_a, may_a), (mine_b, theirs_b, may_b) = shapes[a], shapes[b]
             may = may_a & may_b
             sides = []
             for mine, own, other in ((mine_a, theirs_a, theirs_b), (mine_b, theirs_b, theirs_a)):
                 found, undone = distances(_flat(mine), _flat(own)), distances(_flat(mine), _flat(other))
-                alike = undone < ALIKE_SHARE * _contrast(other)[None, :]
-                sides.append(_voices(found, undone, ratio, alike))
+                sides.append(_voices(found, undone, ratio, undone < ALIKE))
             first, second = sides
             voices = _Voices(
                 pro=first.pro & second.pro & may,

@@ -23,8 +23,8 @@ EXCEPTION = 0.02
 """A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
 without noise, of a robot that moves outside it, says nothing."""
 MIN_MOVING = 3
-STANDING = 6
-"""So many equal frames in a row, or more than twice the usual number, are one stand and no slow camera."""
+STANDING = 3
+"""So many equal frames in a row, and more than twice the usual number, are one stand and no slow camera."""
 GAP_PERIODS = 4.5
 """Longer intervals are gaps and say nothing of the rate."""
 

@@ -36,6 +36,7 @@ MIN_PICTURES = 3
 """So many decoded frames of a video must be alike to call it frozen."""
 ALIKE_PERCENTILE = 99.9
 """How many of the values are nearly all."""
+CONTRAST = "of the contrast"
 MOST_SHOWN = 4
 """Frames that a finding names."""
 MOST_OTHERS = 16
@@ -294,7 +295,7 @@ def orientation(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: flo
     for batch in batches(facts, signature):
         for odd in compare.turned(batch, ratio=ratio, votes=votes):
             says = f"is {odd.what}: turned back, it looks like that of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd), odd.ratio)
+            yield _finding(odd, says + _apart(odd, CONTRAST), odd.ratio)
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
@@ -303,7 +304,7 @@ def color_order(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: flo
     for batch in batches(facts, signature):
         for odd in compare.exchanged_colors(batch, ratio=ratio, votes=votes):
             says = f"has red and blue exchanged: put right, it has the colours of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd), odd.ratio)
+            yield _finding(odd, says + _apart(odd, "of 255"), odd.ratio)
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
@@ -312,11 +313,11 @@ def swapped(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: float =
     for batch in batches(facts, signature):
         for odd in compare.swapped_cameras(batch, ratio=ratio, votes=votes):
             says = f"and {odd.what} are exchanged: each looks like the other one of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd), odd.ratio)
+            yield _finding(odd, says + _apart(odd, CONTRAST), odd.ratio)
 
 
-def _apart(odd: compare.Odd) -> str:
-    return f"(mean difference {odd.undone:.3g} of 255; as it is {odd.found:.3g})"
+def _apart(odd: compare.Odd, unit: str) -> str:
+    return f"({odd.undone:.2g} {unit} apart; as it is {odd.found:.2g})"
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
