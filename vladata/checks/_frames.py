@@ -24,7 +24,7 @@ NUM_SUSPICIOUS = 12
 """Frames that are looked at as well because they are so small when encoded …"""
 SUSPICIOUS_SHARE = 0.6
 """… as less than this share of the camera's median: a black one takes a third and less."""
-NUM_CONSECUTIVE = 240
+NUM_CONSECUTIVE = 180
 """Consecutive frames whose differences are measured."""
 MOST_PIXELS, MOST_GREY = 320, 80
 """Longest side of the pictures that colours and differences are measured on."""
