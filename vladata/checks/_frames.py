@@ -158,48 +158,40 @@ class _Scanner:
         self._choose()
 
     def _choose(self) -> None:
-        count = self.stop - self.start
-        self.samples = set(_evenly(self.start, self.stop, NUM_SAMPLES))
+        track = self.stream.video
+        # The packets that are shown, in their order; images lie in it already.
+        packets = np.arange(len(self.stream.frames.sizes))
+        if track is not None and len(track.pts) == len(packets):
+            packets = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
+        self.stop = max(self.start, min(self.stop, len(packets)))
         first = self.start + liveliest(self.robot, self.time_ns[self.start : self.stop], NUM_CONSECUTIVE)
-        wanted = self.samples
-        if self.stream.video is not None:
-            first, keys = self._at_key_frames(first)
-            wanted = keys if len(keys) >= NUM_SAMPLES // 2 else self.samples
-            self.samples = wanted
+        self.samples = set(_evenly(self.start, self.stop, NUM_SAMPLES))
+        independent = np.arange(self.start, self.stop)
+        if track is not None and len(track.keyframes) >= len(packets):
+            independent = independent[track.keyframes[packets[self.start : self.stop]]]
+            before = independent[independent <= first]
+            first = int(before[-1]) if len(before) else first
         self.window = range(first, min(self.stop, first + NUM_CONSECUTIVE))
+        if track is not None:
+            self.samples = self._cheap_samples(independent)
         number = max(0, len(self.window) - 1)
         self.changes = Changes(start=first, size=np.full(number, np.nan), most=np.full(number, np.nan))
-        self.wanted = wanted | (self._suspicious() if count else set())
+        self.wanted = self.samples | self._suspicious(independent, packets)
 
-    def _at_key_frames(self, first: int) -> tuple[int, set[int]]:
-        """The key frame to begin at, and the key frames that are nearest to the samples: each costs one packet."""
-        track = self.stream.video
-        assert track is not None
-        shown = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
-        keys = np.flatnonzero(track.keyframes[shown])
-        keys = keys[(keys >= self.start) & (keys < self.stop)]
-        if len(keys) == 0:
-            return first, set()
-        before = keys[keys <= first]
-        nearest = {int(keys[np.argmin(np.abs(keys - s))]) for s in self.samples}
-        return (int(before[-1]) if len(before) else first), nearest
+    def _cheap_samples(self, keys: Int64Array) -> set[int]:
+        """Key frames near the even samples, each of which costs one packet; where there are few, consecutive ones."""
+        nearest = {int(keys[np.argmin(np.abs(keys - s))]) for s in self.samples} if len(keys) else set()
+        if len(nearest) >= NUM_SAMPLES // 2:
+            return nearest
+        return nearest | set(_evenly(self.window.start, self.window.stop, NUM_SAMPLES - len(nearest)))
 
-    def _suspicious(self) -> set[int]:
+    def _suspicious(self, independent: Int64Array, packets: Int64Array) -> set[int]:
         """Frames that are so small when encoded that they may be black; of a video its key frames."""
-        sizes = np.asarray(self.stream.frames.sizes)
-        track = self.stream.video
-        if track is None:
-            rows, indices = np.arange(self.start, self.stop), np.arange(self.start, self.stop)
-        else:
-            shown = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
-            indices = np.flatnonzero(track.keyframes[shown])
-            rows = shown[indices]
-        if len(rows) == 0 or int(rows.max()) >= len(sizes):
+        if len(independent) == 0:
             return set()
-        chosen = sizes[rows]
-        small = np.flatnonzero(chosen < SUSPICIOUS_SHARE * np.median(chosen))
-        small = small[np.argsort(chosen[small], kind="stable")][:NUM_SUSPICIOUS]
-        return {int(i) for i in indices[small] if self.start <= i < self.stop}
+        sizes = np.asarray(self.stream.frames.sizes)[packets[independent]]
+        small = np.flatnonzero(sizes < SUSPICIOUS_SHARE * np.median(sizes))
+        return {int(i) for i in independent[small[np.argsort(sizes[small], kind="stable")][:NUM_SUSPICIOUS]]}
 
     def run(self) -> CameraScan:
         if self.stream.video is None:
