@@ -390,7 +390,7 @@ def contact_sheet(images: Sequence[Image], labels: Sequence[str], columns: int, 
     """
     if not images or len(images) != len(labels) or min(columns, tile_height) < 1:
         asked = f"{len(images)} images, {len(labels)} labels, {columns} columns, height {tile_height}"
-        raise ImageError(f"contact sheet of {asked}; must have one label for each image, and at least 1 of each")
+        raise ImageError(f"contact sheet of {asked}; must have images with one label each, a column and a pixel")
     widths = [max(1, round(i.shape[1] * tile_height / i.shape[0])) for i in images]
     cell_width, cell_height = max(widths) + _GAP, tile_height + _LABEL_HEIGHT
     rows = -(-len(images) // columns)

@@ -29,6 +29,8 @@ without noise, of a robot that moves outside it, says nothing."""
 MIN_MOVING = 3
 STANDING = 3
 """So many equal frames in a row, and more than twice the usual number, are one stand and no slow camera."""
+SLOWEST = 10.0
+"""A frame that is shown more often than this stands, and its camera is not only slow."""
 GAP_PERIODS = 4.5
 """Longer intervals are gaps and say nothing of the rate."""
 
@@ -94,7 +96,8 @@ def stands(repeats: Repeats, frames: float) -> list[Stand]:
 def _usual_length(is_repeat: BoolArray) -> float:
     """How often a frame is usually shown: 2 where the camera is half as fast as its stream."""
     changes = np.flatnonzero(~is_repeat)
-    return float(np.median(np.diff(np.concatenate(([-1], changes, [len(is_repeat)])))))
+    usual = float(np.median(np.diff(np.concatenate(([-1], changes, [len(is_repeat)])))))
+    return min(usual, SLOWEST)
 
 
 def wanted_rate(episode: Episode, scanned: CameraScan) -> float | None:

@@ -23,7 +23,9 @@ NUM_SAMPLES = 24
 NUM_SUSPICIOUS = 12
 """Frames that are looked at as well because they are so small when encoded …"""
 SUSPICIOUS_SHARE = 0.6
-"""… as less than this share of the camera's median: a black one takes a third and less."""
+"""… as less than this share of the camera's median: a black one takes a third and less. As many again because …"""
+LEAST_JUMP, USUAL_JUMPS = 0.1, 6.0
+"""… their encoded size changes by this much from the frame before (its logarithm, and in medians of all changes)."""
 NUM_CONSECUTIVE = 180
 """Consecutive frames whose differences are measured."""
 MOST_PIXELS, MOST_GREY = 320, 80
@@ -186,12 +188,16 @@ class _Scanner:
         return nearest | set(_evenly(self.window.start, self.window.stop, NUM_SAMPLES - len(nearest)))
 
     def _suspicious(self, independent: Int64Array, packets: Int64Array) -> set[int]:
-        """Frames that are so small when encoded that they may be black; of a video its key frames."""
-        if len(independent) == 0:
+        """Frames that may be black: small when encoded, or unlike the one before in size; of a video, key frames."""
+        if len(independent) < 3:
             return set()
-        sizes = np.asarray(self.stream.frames.sizes)[packets[independent]]
+        sizes = np.asarray(self.stream.frames.sizes)[packets[independent]].astype(np.float64)
         small = np.flatnonzero(sizes < SUSPICIOUS_SHARE * np.median(sizes))
-        return {int(i) for i in independent[small[np.argsort(sizes[small], kind="stable")][:NUM_SUSPICIOUS]]}
+        small = small[np.argsort(sizes[small], kind="stable")][:NUM_SUSPICIOUS]
+        jumps = np.abs(np.diff(np.log(np.maximum(sizes, 1.0))))
+        large = np.flatnonzero(jumps > max(LEAST_JUMP, USUAL_JUMPS * float(np.median(jumps))))
+        large = large[np.argsort(-jumps[large], kind="stable")][:NUM_SUSPICIOUS] + 1
+        return {int(i) for i in independent[np.concatenate((small, large))]}
 
     def run(self) -> CameraScan:
         if self.stream.video is None:
@@ -221,7 +227,6 @@ class _Scanner:
         sizes = np.zeros((count, 2), dtype=np.int32)
         stored = getattr(self.stream.frames, "digests", None)  # reading has compared with them
         digests = np.zeros(count, dtype=np.uint64)
-        endless: list[int] = []
         for row, index in enumerate(range(self.start, self.stop)):
             _beat(row)
             try:
@@ -230,14 +235,11 @@ class _Scanner:
                 info = images.probe(data)
                 sizes[row] = info.height, info.width
                 if not _has_end(data, info.codec):
-                    endless.append(index)
+                    self.damaged[index] = f"{info.codec} has no end; it is truncated or damaged"
+                    continue
                 self._decode_image(index, data, info)
             except (ImageError, EpisodeFormatError) as error:
                 self.damaged[index] = str(error)
-        # Some cameras leave the end marker out of every frame; decoding has seen whether that hurts.
-        if len(endless) < count or self.damaged:
-            for index in endless:
-                self.damaged.setdefault(index, f"{self.stream.codec} has no end; it is truncated or damaged")
         return sizes, digests
 
     def _decode_image(self, index: int, data: bytes | memoryview, info: images.ImageInfo) -> None:
