@@ -220,6 +220,17 @@ class TestFrozen:
         few = build_episode(without=("arm", "command"), frames={"front": replace(*range(36, 41), by=frames[36])})
         assert judge(few, "camera.frozen") == []
 
+    def test_a_long_rest_in_a_simulator_without_noise_passes(self, judge):
+        frames = build_frames(73)
+        still = {"arm": lambda v: np.where(np.arange(len(v))[:, None] > 100, v[100], v)}
+        rest = build_episode(values=still, frames={"front": lambda f: [*f[:31], *[frames[31]] * 42]})
+        assert judge(rest, "camera.frozen") == []
+        # A live camera has noise: it changes before and after.
+        live = build_episode(values=still, frames={"front": replace(*range(45, 60), by=frames[45])})
+        (finding,) = judge(live, "camera.frozen")
+        assert "15 times" in finding.message
+        assert "moves" not in finding.message
+
     def test_a_picture_that_often_repeats_in_motion_is_not_called_frozen(self, judge):
         frames = build_frames(73)
         calm = [frames[i - i % 3] if i % 12 < 6 else f for i, f in enumerate(frames)]

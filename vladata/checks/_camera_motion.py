@@ -11,7 +11,7 @@ from ..sync.latency import Motion, estimate_latency, speed_of
 from ..units import Kind, Mode
 from ._look import Numbers, corrected, numbers
 
-__all__ = ["Delay", "Robot", "image_delay", "is_moving", "positions_at", "robot_of"]
+__all__ = ["Delay", "Robot", "image_delay", "is_moving", "is_standing", "liveliest", "robot_of"]
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -20,6 +20,8 @@ _KINDS = (Kind.JOINT_POSITION, Kind.POSITION)
 """The arm as a whole is in its joints, else in its position; grippers move little of a picture."""
 MOVING_SHARE = 0.25
 """Between two frames the robot moves where it covers this share of what it covers in its faster frames …"""
+STANDING_SHARE = 0.03
+"""… and stands where it is less than this …"""
 FAST_PERCENTILE = 90
 NOISE_FACTOR = 3.0
 """… and so many times what noise alone gives."""
@@ -89,6 +91,24 @@ def positions_at(robot: Robot, time_ns: Int64Array) -> FloatArray:
 
 def is_moving(robot: Robot | None, time_ns: Int64Array) -> NDArray[np.bool_] | None:
     """Whether the robot clearly moves from each time to the next, [N - 1]; None where nothing says so."""
+    found = _covered(robot, time_ns)
+    if found is None:
+        return None
+    covered, fast, noise = found
+    return np.asarray((covered > 0) & (covered >= max(MOVING_SHARE * fast, noise)))
+
+
+def is_standing(robot: Robot | None, time_ns: Int64Array) -> NDArray[np.bool_] | None:
+    """Whether the robot clearly stands from each time to the next, [N - 1]; None where nothing says so."""
+    found = _covered(robot, time_ns)
+    if found is None:
+        return None
+    covered, fast, noise = found
+    return np.asarray(covered <= max(STANDING_SHARE * fast, noise))
+
+
+def _covered(robot: Robot | None, time_ns: Int64Array) -> tuple[FloatArray, float, float] | None:
+    """How far the robot goes from each time to the next, how far when it is fast, and how far by noise alone."""
     if robot is None or len(time_ns) < 5:
         return None
     at = positions_at(robot, time_ns)
@@ -96,7 +116,7 @@ def is_moving(robot: Robot | None, time_ns: Int64Array) -> NDArray[np.bool_] | N
     # Third differences hold the noise alone: a smooth motion leaves nothing in them (variances 1, 9, 9, 1).
     noise = float(np.median(np.linalg.norm(np.diff(at, n=3, axis=0), axis=1))) / np.sqrt(20)
     fast = float(np.percentile(covered, FAST_PERCENTILE))
-    return np.asarray((covered > 0) & (covered >= max(MOVING_SHARE * fast, NOISE_FACTOR * np.sqrt(2) * noise)))
+    return covered, fast, NOISE_FACTOR * float(np.sqrt(2)) * noise
 
 
 def liveliest(robot: Robot | None, time_ns: Int64Array, length: int) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..embodiment import Embodiment
 from ..episode import Episode
 from ..units import Clock
-from ._camera_motion import is_moving
+from ._camera_motion import is_moving, is_standing
 from ._frames import CameraScan
 from ._look import runs
 
@@ -27,6 +27,9 @@ EXCEPTION = 0.02
 """A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
 without noise, of a robot that moves outside it, says nothing."""
 MIN_MOVING = 3
+RESTING, MIN_RESTING = 0.7, 5
+"""The robot stands during a run where it does so in this share of it; so many other frames at rest tell whether the
+picture stands with it."""
 STANDING = 3
 """So many equal frames in a row, and more than twice the usual number, are one stand and no slow camera."""
 SLOWEST = 10.0
@@ -45,6 +48,8 @@ class Repeats:
     """Of each frame but the first, [n - 1]."""
     is_moving: BoolArray | None
     """From the frame before to each, [n - 1]; None where nothing says so."""
+    is_standing: BoolArray | None
+    """The same for what clearly stands; between the two lies slow motion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class Stand:
     count: int
     is_in_motion: bool
     """The robot moved, and elsewhere the camera shows it."""
+    is_at_rest: bool
+    """The robot stood, and wherever it stands the picture does too, as far as can be told: it has no noise."""
 
 
 def repeats_of(scanned: CameraScan) -> Repeats:
@@ -66,7 +73,12 @@ def repeats_of(scanned: CameraScan) -> Repeats:
         most, start = scanned.changes.most, scanned.changes.start
         is_repeat = np.isfinite(most) & (most < np.maximum(ALIKE, BETWEEN * _smaller_neighbour(most)))
     time = scanned.time_ns[start : start + len(is_repeat) + 1]
-    return Repeats(start=start, is_repeat=is_repeat, is_moving=is_moving(scanned.robot, time))
+    return Repeats(
+        start=start,
+        is_repeat=is_repeat,
+        is_moving=is_moving(scanned.robot, time),
+        is_standing=is_standing(scanned.robot, time),
+    )
 
 
 def _smaller_neighbour(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,21 +88,42 @@ def _smaller_neighbour(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def stands(repeats: Repeats, frames: float) -> list[Stand]:
-    """Runs of equal frames, the longest first."""
+    """Runs of equal frames: those in motion first, the longest before the others."""
     found = runs(repeats.is_repeat)
-    usual = _usual_length(repeats.is_repeat)
+    odd = _in_motion(repeats, found, frames)
+    made = [
+        Stand(
+            first=repeats.start + a,
+            count=b - a + 1,
+            is_in_motion=(a, b) in odd,
+            is_at_rest=_is_at_rest(repeats, a, b),
+        )
+        for a, b in found
+    ]
+    return sorted(made, key=lambda s: (not s.is_in_motion, -s.count))
+
+
+def _in_motion(repeats: Repeats, found: list[tuple[int, int]], frames: float) -> set[tuple[int, int]]:
     moving = repeats.is_moving
-    odd: list[tuple[int, int]] = []
-    if moving is not None:
-        odd = [(a, b) for a, b in found if b - a + 1 >= max(frames, 2 * usual + 1) and float(moving[a:b].mean()) >= 0.5]
-        others = moving.copy()
-        for a, b in odd:
-            others[a:b] = False
-        number = int(others.sum())
-        if number < MIN_MOVING or float(repeats.is_repeat[others].mean()) > EXCEPTION:
-            odd = []
-    made = [Stand(first=repeats.start + a, count=b - a + 1, is_in_motion=(a, b) in odd) for a, b in found]
-    return sorted(made, key=lambda s: -s.count)
+    if moving is None:
+        return set()
+    least = max(frames, 2 * _usual_length(repeats.is_repeat) + 1)
+    odd = {(a, b) for a, b in found if b - a + 1 >= least and float(moving[a:b].mean()) >= 0.5}
+    others = moving.copy()
+    for a, b in odd:
+        others[a:b] = False
+    if int(others.sum()) < MIN_MOVING or float(repeats.is_repeat[others].mean()) > EXCEPTION:
+        return set()
+    return odd
+
+
+def _is_at_rest(repeats: Repeats, start: int, stop: int) -> bool:
+    standing = repeats.is_standing
+    if standing is None or float(standing[start:stop].mean()) < RESTING:
+        return False
+    others = standing.copy()
+    others[start:stop] = False
+    return int(others.sum()) < MIN_RESTING or float(repeats.is_repeat[others].mean()) >= 0.5
 
 
 def _usual_length(is_repeat: BoolArray) -> float:

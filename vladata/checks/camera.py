@@ -201,7 +201,7 @@ def frozen(
         # A video of a scene at rest may well repeat itself: encoding takes the noise away.
         longest = np.inf if is_video else max(still_frames, still_share * total)
         found = repeating.stands(repeating.repeats_of(scanned), frames)
-        odd = [s for s in found if s.is_in_motion or s.count >= longest]
+        odd = [s for s in found if s.is_in_motion or (s.count >= longest and not s.is_at_rest)]
         if odd:
             yield _stands(episode, scanned, odd, total)
 
