@@ -28,8 +28,8 @@ EXCEPTION = 0.02
 without noise, of a robot that moves outside it, says nothing."""
 MIN_MOVING = 3
 RESTING, MIN_RESTING = 0.7, 5
-"""The robot stands during a run where it does so in this share of it; so many other frames at rest tell whether the
-picture stands with it."""
+"""The robot may stand during a run where it does not clearly move in this share of it; so many other frames at rest
+tell whether the picture stands with it, and where there are fewer it must clearly stand in that share."""
 STANDING = 3
 """So many equal frames in a row, and more than twice the usual number, are one stand and no slow camera."""
 SLOWEST = 10.0
@@ -118,12 +118,14 @@ def _in_motion(repeats: Repeats, found: list[tuple[int, int]], frames: float) ->
 
 
 def _is_at_rest(repeats: Repeats, start: int, stop: int) -> bool:
-    standing = repeats.is_standing
-    if standing is None or float(standing[start:stop].mean()) < RESTING:
+    moving, standing = repeats.is_moving, repeats.is_standing
+    if moving is None or standing is None or float(moving[start:stop].mean()) > 1 - RESTING:
         return False
     others = standing.copy()
     others[start:stop] = False
-    return int(others.sum()) < MIN_RESTING or float(repeats.is_repeat[others].mean()) >= 0.5
+    if int(others.sum()) >= MIN_RESTING:
+        return float(repeats.is_repeat[others].mean()) >= 0.5
+    return float(standing[start:stop].mean()) >= RESTING
 
 
 def _usual_length(is_repeat: BoolArray) -> float:
