@@ -23,6 +23,9 @@ BETWEEN = 0.25
 """They are also alike where they differ by less than this share of what both frames around them differ by: the second
 picture of an encoded pair is refined, not moved. Measured: 15 between two of 100, and nothing moves from one to the
 other."""
+CLEAR, AROUND, REFINED = 25.0, 4, 0.35
+"""Frames clearly move where half of those around, four on either side, differ by this much from the one before; a
+repeated one differs by less than this share of it, for encoding refines it."""
 EXCEPTION = 0.02
 """A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
 without noise, of a robot that moves outside it, says nothing."""
@@ -46,6 +49,8 @@ class Repeats:
     """First frame."""
     is_repeat: BoolArray
     """Of each frame but the first, [n - 1]."""
+    is_same: BoolArray
+    """The same; of a video also where it differs little against what moves in the frames around, [n - 1]."""
     is_moving: BoolArray | None
     """From the frame before to each, [n - 1]; None where nothing says so."""
     is_standing: BoolArray | None
@@ -69,13 +74,17 @@ def repeats_of(scanned: CameraScan) -> Repeats:
     if scanned.stream.video is None:
         digests, start = scanned.digests, scanned.start
         is_repeat = (digests[1:] == digests[:-1]) & (digests[1:] != 0)  # 0: could not be read
+        is_same = is_repeat
     else:
         most, start = scanned.changes.most, scanned.changes.start
         is_repeat = np.isfinite(most) & (most < np.maximum(ALIKE, BETWEEN * _smaller_neighbour(most)))
+        around = _median_around(most)
+        is_same = np.isfinite(most) & (most < np.where(around >= CLEAR, np.maximum(ALIKE, REFINED * around), ALIKE))
     time = scanned.time_ns[start : start + len(is_repeat) + 1]
     return Repeats(
         start=start,
         is_repeat=is_repeat,
+        is_same=is_same,
         is_moving=is_moving(scanned.robot, time),
         is_standing=is_standing(scanned.robot, time),
     )
@@ -87,9 +96,16 @@ def _smaller_neighbour(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.minimum(padded[:-2], padded[2:]))
 
 
+def _median_around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median of each value and the four on either side of it; beyond the ends there is none."""
+    padded = np.pad(np.nan_to_num(values, nan=0.0), AROUND)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * AROUND + 1)
+    return np.asarray(np.median(windows, axis=1)) if len(values) else values
+
+
 def stands(repeats: Repeats, frames: float) -> list[Stand]:
     """Runs of equal frames: those in motion first, the longest before the others."""
-    found = runs(repeats.is_repeat)
+    found = runs(repeats.is_same)
     odd = _in_motion(repeats, found, frames)
     made = [
         Stand(
@@ -107,12 +123,12 @@ def _in_motion(repeats: Repeats, found: list[tuple[int, int]], frames: float) ->
     moving = repeats.is_moving
     if moving is None:
         return set()
-    least = max(frames, 2 * _usual_length(repeats.is_repeat) + 1)
+    least = max(frames, 2 * _usual_length(repeats.is_same) + 1)
     odd = {(a, b) for a, b in found if b - a + 1 >= least and float(moving[a:b].mean()) >= 0.5}
     others = moving.copy()
     for a, b in odd:
         others[a:b] = False
-    if int(others.sum()) < MIN_MOVING or float(repeats.is_repeat[others].mean()) > EXCEPTION:
+    if int(others.sum()) < MIN_MOVING or float(repeats.is_same[others].mean()) > EXCEPTION:
         return set()
     return odd
 
