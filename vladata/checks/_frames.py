@@ -27,7 +27,11 @@ SUSPICIOUS_SHARE = 0.6
 LEAST_JUMP, USUAL_JUMPS = 0.1, 6.0
 """… their encoded size changes by this much from the frame before (its logarithm, and in medians of all changes)."""
 NUM_CONSECUTIVE = 180
-"""Consecutive frames whose differences are measured."""
+"""Consecutive frames whose differences are measured; of a small video more, …"""
+VIDEO_PIXELS = NUM_CONSECUTIVE * 640 * 480
+"""… so many pixels, and five times as many frames at most."""
+VIDEO_BLACK, NUM_DARK = 16, 8
+"""What black is in most videos; so many dark frames among the consecutive ones are looked at as well."""
 MOST_PIXELS, MOST_GREY = 320, 80
 """Longest side of the pictures that colours and differences are measured on."""
 CELLS = 8
@@ -153,6 +157,7 @@ class _Scanner:
         cut = part(episode, stream)
         self.start, self.stop = cut.start, cut.stop
         self.damaged: dict[int, str] = {}
+        self.num_dark = 0
         self.pictures: list[Picture] = []
         self.is_swapped = schema is not None and schema.color_order == "bgr"
         self.is_depth = schema is not None and schema.depth is not None
@@ -166,14 +171,18 @@ class _Scanner:
         if track is not None and len(track.pts) == len(packets):
             packets = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
         self.stop = max(self.start, min(self.stop, len(packets)))
-        first = self.start + liveliest(self.robot, self.time_ns[self.start : self.stop], NUM_CONSECUTIVE)
+        length = NUM_CONSECUTIVE
+        if track is not None:
+            affordable = VIDEO_PIXELS // max(self.stream.height * self.stream.width, 1)
+            length = int(np.clip(affordable, NUM_CONSECUTIVE, 5 * NUM_CONSECUTIVE))
+        first = self.start + liveliest(self.robot, self.time_ns[self.start : self.stop], length)
         self.samples = set(_evenly(self.start, self.stop, NUM_SAMPLES))
         independent = np.arange(self.start, self.stop)
         if track is not None and len(track.keyframes) >= len(packets):
             independent = independent[track.keyframes[packets[self.start : self.stop]]]
             before = independent[independent <= first]
             first = int(before[-1]) if len(before) else first
-        self.window = range(first, min(self.stop, first + NUM_CONSECUTIVE))
+        self.window = range(first, min(self.stop, first + length))
         if track is not None:
             self.samples = self._cheap_samples(independent)
         number = max(0, len(self.window) - 1)
@@ -287,6 +296,15 @@ class _Scanner:
                 self._look(index, picture, self.stream.height, self.stream.width)
             else:
                 self._compare(index, picture.astype(np.int16))
+                self._look_at_dark(index, picture)
+
+    def _look_at_dark(self, index: int, grey: UInt8Array) -> None:
+        """Keep a dark frame that was decoded anyway, though only in grey."""
+        if index in self.wanted or self.num_dark == NUM_DARK or float(grey.mean()) >= VIDEO_BLACK + BLACK:
+            return
+        self.num_dark += 1
+        light = np.maximum(grey, VIDEO_BLACK) - np.uint8(VIDEO_BLACK)
+        self._look(index, np.repeat(light[:, :, None], 3, axis=2), self.stream.height, self.stream.width)
 
     def _look(self, index: int, pixels: NDArray[np.generic], height: int, width: int) -> None:
         pixels = pixels[..., ::-1] if self.is_swapped else pixels
