@@ -143,7 +143,9 @@ def image_delay(robot: Robot | None, time_ns: Int64Array, changes: FloatArray) -
     if robot is None or int(known.sum()) < MIN_FRAMES or bool((intervals <= 0).any()):
         return None
     middles = time_ns[:-1] + intervals // 2
-    above = np.clip(changes[known] - np.quantile(changes[known], 0.1), 0, None)
+    # A flash or a black frame changes all and is no motion.
+    low, high = np.quantile(changes[known], (0.1, 0.9))
+    above = np.clip(changes[known], low, low + 2 * (high - low)) - low
     # Square roots, because differences grow slower than speed where edges pass each other.
     seen = Motion(time_ns=middles[known], values=np.sqrt(above / intervals[known] * 1e9)[:, None])
     near = (robot.time_ns >= time_ns[0] - 2 * MOST_LAG_NS) & (robot.time_ns <= time_ns[-1] + 2 * MOST_LAG_NS)

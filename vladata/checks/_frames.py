@@ -27,9 +27,11 @@ SUSPICIOUS_SHARE = 0.6
 LEAST_JUMP, USUAL_JUMPS = 0.1, 6.0
 """… their encoded size changes by this much from the frame before (its logarithm, and in medians of all changes)."""
 NUM_CONSECUTIVE = 180
-"""Consecutive frames whose differences are measured; of a small video more, …"""
-VIDEO_PIXELS = NUM_CONSECUTIVE * 640 * 480
+"""Consecutive frames whose differences are measured; of small ones more, …"""
+CONSECUTIVE_PIXELS = NUM_CONSECUTIVE * 640 * 480
 """… so many pixels, and five times as many frames at most."""
+MOST_CHANGE = 20
+"""Larger differences (of 255) count no more: one bright edge is no faster than a dull one."""
 VIDEO_BLACK, NUM_DARK = 16, 8
 """What black is in most videos; so many dark frames among the consecutive ones are looked at as well."""
 MOST_PIXELS, MOST_GREY = 320, 80
@@ -85,7 +87,7 @@ class Changes:
     start: int
     """First frame."""
     size: NDArray[np.float64]
-    """Root mean square difference of each frame to the next, [n - 1]; NaN where one of them can't be decoded."""
+    """Root mean square difference of each frame to the next, each at most 20, [n - 1]; NaN where it is not known."""
     most: NDArray[np.float64]
     """What nearly all values differ by at most, [n - 1]; for video only, else NaN."""
 
@@ -171,10 +173,8 @@ class _Scanner:
         if track is not None and len(track.pts) == len(packets):
             packets = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
         self.stop = max(self.start, min(self.stop, len(packets)))
-        length = NUM_CONSECUTIVE
-        if track is not None:
-            affordable = VIDEO_PIXELS // max(self.stream.height * self.stream.width, 1)
-            length = int(np.clip(affordable, NUM_CONSECUTIVE, 5 * NUM_CONSECUTIVE))
+        affordable = CONSECUTIVE_PIXELS // max(self.stream.height * self.stream.width, 1)
+        length = int(np.clip(affordable, NUM_CONSECUTIVE, 5 * NUM_CONSECUTIVE))
         first = self.start + liveliest(self.robot, self.time_ns[self.start : self.stop], length)
         self.samples = set(_evenly(self.start, self.stop, NUM_SAMPLES))
         independent = np.arange(self.start, self.stop)
@@ -316,7 +316,7 @@ class _Scanner:
             return
         difference = (grey - before[1]).ravel()
         row = index - 1 - self.changes.start
-        wide = difference.astype(np.float32)
+        wide = np.minimum(np.abs(difference), MOST_CHANGE).astype(np.float32)
         self.changes.size[row] = np.sqrt(np.dot(wide, wide) / max(len(wide), 1))
         if self.stream.video is not None:
             rank = max(0, len(difference) - 1 - len(difference) // 1000)
