@@ -396,8 +396,9 @@ class TestDepth:
         far = [images.encode_png((np.arange(48 * 64).reshape(48, 64) + i).astype(np.uint16)) for i in range(73)]
         assert run_checks(build_episode(self.EMBODIMENT, frames={"front": lambda _: far})) == []
 
-    def test_depth_without_a_single_distance_is_black(self):
-        nothing = images.encode_png(np.zeros((48, 64), np.uint16))
+    @pytest.mark.parametrize("number", [0, 3, 65535])
+    def test_depth_without_a_single_distance_is_black(self, number):
+        nothing = images.encode_png(np.full((48, 64), number, np.uint16))
         findings = run_checks(build_episode(self.EMBODIMENT, frames={"front": lambda f: [nothing] * len(f)}))
         assert [f.check for f in findings] == ["camera.black"]
 

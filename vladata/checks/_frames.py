@@ -71,13 +71,15 @@ class Picture:
     """Some rows and columns, at most 64 each, evenly spaced, [h, w, channels]."""
     cells: NDArray[np.float32]
     """Mean colours of 8 x 8 parts, [8, 8, 3]."""
+    shapes: float
+    """Standard deviation of the channel of them that varies most."""
     sharpness: float
     """log2 of the energy of the finest details over those twice as large, at 320 pixels at most; NaN where it is too
     small, and for depth."""
 
     def is_black(self, mean: float = BLACK) -> bool:
         """Dark all over: a dark scene with shapes in it is none."""
-        return self.mean < mean and float(self.cells.std(axis=(0, 1)).max()) < SHAPELESS
+        return self.mean < mean and self.shapes < SHAPELESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -351,19 +353,29 @@ def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> 
     height, width = pixels.shape[:2]
     reduced = pixels[:: -(-height // FEW), :: -(-width // FEW)].copy()
     is_color = pixels.dtype == np.uint8 and pixels.shape[2] == 3
-    brightness = reduced.mean(axis=2)
+    values = reduced.reshape(-1, reduced.shape[2]).astype(np.float32 if is_color else np.float64)
+    brightness = values.mean(axis=1)
+    rank = min(len(brightness) - 1, len(brightness) * 99 // 100)
+    cells = _cells(pixels) if is_color else np.zeros((CELLS, CELLS, 3), np.float32)
     return Picture(
         index=index,
         height=size[0],
         width=size[1],
         mean=float(brightness.mean()),
-        spread=float(reduced.std(axis=(0, 1)).max()),
-        brightest=float(np.percentile(brightness, 99)),
-        white=float(((reduced.astype(np.uint8) >= WHITE).sum(axis=2) >= 2).mean()) if is_color else 0.0,
+        spread=_spread(values),
+        brightest=float(np.partition(brightness, rank)[rank]),
+        white=float(((values >= WHITE).sum(axis=1) >= 2).mean()) if is_color else 0.0,
         reduced=reduced,
-        cells=_cells(pixels) if is_color else np.zeros((CELLS, CELLS, 3), np.float32),
+        cells=cells,
+        shapes=_spread(cells.reshape(-1, 3)),
         sharpness=_sharpness(pixels[..., 1]) if is_color else np.nan,
     )
+
+
+def _spread(values: NDArray[np.floating]) -> float:
+    """Standard deviation of the column that varies most, [n, channels]."""
+    centred = values - values.mean(axis=0)
+    return float(np.sqrt(np.einsum("ij,ij->j", centred, centred).max() / len(values)))
 
 
 def _cells(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
