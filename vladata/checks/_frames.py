@@ -353,7 +353,7 @@ def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> 
     height, width = pixels.shape[:2]
     reduced = pixels[:: -(-height // FEW), :: -(-width // FEW)].copy()
     is_color = pixels.dtype == np.uint8 and pixels.shape[2] == 3
-    values = reduced.reshape(-1, reduced.shape[2]).astype(np.float32 if is_color else np.float64)
+    values: NDArray[np.floating] = reduced.reshape(-1, reduced.shape[2]).astype(np.float32 if is_color else np.float64)
     brightness = values.mean(axis=1)
     rank = min(len(brightness) - 1, len(brightness) * 99 // 100)
     cells = _cells(pixels) if is_color else np.zeros((CELLS, CELLS, 3), np.float32)
