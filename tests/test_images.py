@@ -155,6 +155,21 @@ def test_jpeg_keeps_colors_and_their_order() -> None:
     assert np.abs(decoded - rgb).max() <= 4
 
 
+@pytest.mark.parametrize("most", [64, 32, 16, 8, 1])
+def test_reduced_images_keep_their_colors_and_are_as_small_as_asked(most: int) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :32], image[:, 32:] = (200, 40, 20), (30, 60, 180)
+    factor = min(8, 64 // most)
+    for encoded in (images.encode_jpeg(image), images.encode_png(image)):
+        color = images.decode_reduced(encoded, most, is_color=True)
+        assert color.shape == (48 // factor, 64 // factor, 3)
+        assert np.abs(color[0, 0].astype(int) - (200, 40, 20)).max() < 5
+        assert np.abs(color[-1, -1].astype(int) - (30, 60, 180)).max() < 5
+        assert images.decode_reduced(encoded, most).shape == (48 // factor, 64 // factor)
+    with pytest.raises(ImageError):
+        images.decode_reduced(images.encode_jpeg(image)[:300], most, is_color=True)
+
+
 def test_grey_becomes_three_equal_channels() -> None:
     grey = scene()[:, :, 0]
     for data in (images.encode_png(grey), images.encode_jpeg(grey)):

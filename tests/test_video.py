@@ -168,6 +168,20 @@ class TestFrames:
             for k in [*range(393), *random.Random(2).sample(range(393), 60), 392, 392, 0]:
                 assert np.array_equal(decoder.decode(k), expected[k]), k
 
+    def test_small_pictures_are_of_the_same_frames(self, kind: Path) -> None:
+        expected = decoded(kind)
+        with open_video(kind) as video:
+            decoder = FrameDecoder(stream_of(video))
+            for k in (0, 1, 2, 40, 17, NUM_FRAMES - 1):
+                color, grey = decoder.decode_small(k, (WIDTH, True), (WIDTH // 4, False))
+                assert color.shape == expected[k].shape
+                assert np.abs(color.astype(int) - expected[k]).mean() < 3
+                wide = expected[k][::4, ::4].astype(float) @ (0.299, 0.587, 0.114)
+                assert grey.shape == wide.shape
+                assert np.corrcoef(grey.ravel(), wide.ravel())[0, 1] > 0.98
+            assert np.array_equal(decoder.decode(NUM_FRAMES - 1), expected[-1])
+            assert decoder.decode_small(NUM_FRAMES - 1, (10, True))[0].shape == (7, 10, 3)
+
     def test_frames_are_rgb_arrays(self, with_b_frames: Path) -> None:
         with open_video(with_b_frames) as video:
             image = FrameDecoder(stream_of(video)).decode(3)

@@ -1,7 +1,9 @@
 """Frames decoded from the packets of a video that a recording or an episode keeps."""
 
+import contextlib
 import os
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["FrameDecoder", "PacketInfo", "probe_packet"]
 
 UInt8Array = NDArray[np.uint8]
+
+_PLANAR = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"})
+"""Pixel formats whose first plane is brightness, a byte for each pixel."""
 
 
 class FrameDecoder:
@@ -83,6 +88,34 @@ class FrameDecoder:
             ImageError: The packets are damaged or give a frame of another size.
             MissingExtraError: The package av is not installed.
         """
+        with self._going_to(index) as stamp:
+            if self._image is None or self._stamp != stamp:
+                # The frame itself is not kept: its converter could not be freed after a fork.
+                frame = self._frame(index, stamp)
+                self._image = np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
+            return self._image.copy()
+
+    def decode_small(self, index: int, *sides: tuple[int, bool]) -> list[UInt8Array]:
+        """Decode a frame reduced, without the cost of converting all of it.
+
+        Args:
+            index: As of `decode`; going on is cheap where each is later than the one before.
+            sides: For each picture the longest side that it may have, and whether it is in colour.
+
+        Returns:
+            Grey [h, w] or RGB [h, w, 3], one for each of `sides`.
+
+        Raises:
+            IndexError, ImageError, MissingExtraError: As of `decode`.
+        """
+        self._image = None
+        with self._going_to(index) as stamp:
+            frame = self._frame(index, stamp)
+            return [_reduced(frame, most, is_color=is_color) for most, is_color in sides]
+
+    @contextlib.contextmanager
+    def _going_to(self, index: int) -> Iterator[int]:
+        """Stand before a frame; gives its stamp, and turns the decoder's errors into one."""
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of {self._stream.name}; there are {self.num_frames}")
         av = require_av()
@@ -90,10 +123,7 @@ class FrameDecoder:
         stamp = int(self._track.pts[packet])
         try:
             self._go_to(packet, stamp)
-            if self._image is not None and self._stamp == stamp:
-                return self._image.copy()
-            self._image = self._converted(self._frame(index, stamp), index)
-            return self._image.copy()
+            yield stamp
         except av.error.FFmpegError as error:
             self._context = None
             raise ImageError(f"frame {index} of {self._stream.name} can't be decoded: {reason_of(error)}") from error
@@ -116,12 +146,12 @@ class FrameDecoder:
         while (frame := self._next_frame()) is not None:
             self._stamp = frame.pts
             if frame.pts == stamp:
+                self._require_whole(frame, index)
                 return frame
         self._context = None
         raise ImageError(f"frame {index} of {self._stream.name} does not come out of its packets")
 
-    def _converted(self, frame: "VideoFrame", index: int) -> UInt8Array:
-        """Red, green, blue; the frame itself is not kept: its converter could not be freed after a fork."""
+    def _require_whole(self, frame: "VideoFrame", index: int) -> None:
         if (frame.height, frame.width) != (self._stream.height, self._stream.width):
             raise ImageError(
                 f"frame {index} of {self._stream.name} has {frame.height} x {frame.width} pixels; "
@@ -129,7 +159,6 @@ class FrameDecoder:
             )
         if frame.is_corrupt:
             raise ImageError(f"frame {index} of {self._stream.name} is damaged")
-        return np.asarray(frame.to_ndarray(format="rgb24", threads=1), dtype=np.uint8)
 
     def _start_of(self, packet: int, stamp: int) -> int:
         """The key frame to begin at: the last one that is neither decoded nor shown after the frame.
@@ -175,6 +204,23 @@ class FrameDecoder:
             self._fed += 1
             self._ready.extend(self._context.decode(packet))
         return self._ready.popleft()
+
+
+def _reduced(frame: "VideoFrame", most: int, *, is_color: bool) -> UInt8Array:
+    """A frame made smaller; in grey some of its rows and columns, evenly spaced."""
+    factor = max(1, -(-max(frame.height, frame.width) // most))
+    if not is_color and frame.format.name in _PLANAR:
+        plane = frame.planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height : factor, : frame.width : factor].copy()
+    pixels = frame.to_ndarray(
+        format="rgb24" if is_color else "gray",
+        height=-(-frame.height // factor),
+        width=-(-frame.width // factor),
+        interpolation="AREA",
+        threads=1,
+    )
+    return np.asarray(pixels, dtype=np.uint8)
 
 
 class PacketInfo(NamedTuple):

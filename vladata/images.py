@@ -180,8 +180,8 @@ def decode(data: bytes | memoryview, info: ImageInfo | None = None) -> Image:
     return _decode(data, info, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
 
 
-def decode_reduced(data: bytes | memoryview, most: int) -> NDArray[np.uint8]:
-    """Decode to grey, [h, w], reduced by 2, 4 or 8 until no side is longer than `most`, as far as that goes.
+def decode_reduced(data: bytes | memoryview, most: int, *, is_color: bool = False) -> NDArray[np.uint8]:
+    """Decode to grey [h, w] or RGB [h, w, 3], reduced by 2, 4 or 8 until no side is longer than `most`, if that does.
 
     Raises:
         ImageError: As `decode`.
@@ -189,12 +189,13 @@ def decode_reduced(data: bytes | memoryview, most: int) -> NDArray[np.uint8]:
     info = probe(data)
     factor = next((f for f in (1, 2, 4) if max(info.height, info.width) <= f * most), 8)
     if info.codec == "png" or factor == 1:
-        return decode(data, info)[::factor, ::factor, 1]
-    flags = getattr(_cv2(), f"IMREAD_REDUCED_GRAYSCALE_{factor}") | _cv2().IMREAD_IGNORE_ORIENTATION
-    image = _imdecode(data, info, flags)
-    if image is None or image.shape != (-(-info.height // factor), -(-info.width // factor)):
-        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels is truncated or damaged")
-    return image
+        image = decode(data, info)[::factor, ::factor]
+        return image if is_color else image[..., 1]
+    name = f"IMREAD_REDUCED_{'COLOR' if is_color else 'GRAYSCALE'}_{factor}"
+    image = _imdecode(data, info, getattr(_cv2(), name) | _cv2().IMREAD_IGNORE_ORIENTATION)
+    if image.shape[:2] != (-(-info.height // factor), -(-info.width // factor)):
+        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels decodes to {image.shape[:2]} reduced")
+    return image[..., ::-1] if is_color else image  # reduced, OpenCV gives blue first
 
 
 def decode_depth(data: bytes | memoryview) -> NDArray[np.uint16]:
@@ -220,22 +221,23 @@ def decode_depth(data: bytes | memoryview) -> NDArray[np.uint16]:
 
 def _decode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8]:
     image = _imdecode(data, info, flags)
-    if image is None:
-        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels is truncated or damaged")
     if image.shape[:2] != (info.height, info.width):
         found = f"{image.shape[0]}x{image.shape[1]}"
         raise ImageError(f"{info.codec} decodes to {found} pixels; its header says {info.height}x{info.width}")
     return image
 
 
-def _imdecode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8] | None:
+def _imdecode(data: bytes | memoryview, info: ImageInfo, flags: int) -> NDArray[np.uint8]:
     cv2 = _cv2()
     if info.codec == "png":
         _check_chunks(data)
     try:
-        return cast("Image | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
+        image = cast("Image | None", cv2.imdecode(np.frombuffer(data, np.uint8), flags))
     except cv2.error as error:
         raise _translated(error, "can't be decoded") from error
+    if image is None:
+        raise ImageError(f"{info.codec} of {info.height}x{info.width} pixels is truncated or damaged")
+    return image
 
 
 def _check_chunks(data: bytes | memoryview) -> None:
@@ -386,11 +388,9 @@ def contact_sheet(images: Sequence[Image], labels: Sequence[str], columns: int, 
     Raises:
         ImageError: No image, another number of labels, or a sheet above `MAX_PIXELS`.
     """
-    if not images or len(images) != len(labels) or columns < 1 or tile_height < 1:
-        raise ImageError(
-            f"contact sheet of {len(images)} images, {len(labels)} labels, {columns} columns, height {tile_height}; "
-            "must have images with one label each, and at least 1 column and 1 pixel"
-        )
+    if not images or len(images) != len(labels) or min(columns, tile_height) < 1:
+        asked = f"{len(images)} images, {len(labels)} labels, {columns} columns, height {tile_height}"
+        raise ImageError(f"contact sheet of {asked}; must have images with one label each, a column and a pixel")
     widths = [max(1, round(i.shape[1] * tile_height / i.shape[0])) for i in images]
     cell_width, cell_height = max(widths) + _GAP, tile_height + _LABEL_HEIGHT
     rows = -(-len(images) // columns)

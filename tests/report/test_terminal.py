@@ -145,7 +145,7 @@ def nominal_report(num_nominal, num_timed):
 def test_without_recorded_time_no_timing_check_is_said_to_have_found_nothing():
     shown = " ".join(render(nominal_report(2, 0), {}).split())
     assert "Not measured in 2 of 2 episodes, where streams have no recorded time: timing (coverage, " in shown
-    assert "Nothing found by camera (all 5)" in shown
+    assert "Nothing found by camera (all 12)" in shown
     silent = shown.partition("Nothing found by")[2]
     assert "gaps" not in silent
     assert "velocity" not in silent

@@ -16,6 +16,7 @@ from ..units import Clock, Unit
 
 __all__ = [
     "Numbers",
+    "corrected",
     "correction",
     "listed",
     "numbers",
@@ -161,6 +162,11 @@ def _correction(episode: Episode, name: str) -> Correction:
     if not isinstance(rule, Mapping):
         rule = {n: _at(_at(policy, n), name) for n in ("offset_ns", "latency_ns")}
     return Correction.from_policy(rule)
+
+
+def corrected(episode: Episode, stream: AnyStream) -> Int64Array:
+    """All stamps of a stream on the steps' clock, as synchronization corrected them, [N]."""
+    return correction(episode, stream.name).times(stream.time_ns)
 
 
 def _shifted(episode: Episode, stream: AnyStream, time_ns: int) -> int:

@@ -58,6 +58,11 @@ class FileFrames:
         """Place in the file, [P]."""
         return self._base + self._offsets[:-1]
 
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """xxh3 of each frame's bytes as they were written, [P]; reading compares with it."""
+        return self._digests
+
     def read(self, index: int) -> bytes:
         """Encoded bytes of one frame.
 
