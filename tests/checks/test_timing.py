@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -452,3 +453,40 @@ class TestClockDrift:
     def test_times_of_receipt_of_another_length_stop_nothing(self, judge, receive):
         odd = dataclasses.replace(LONG.streams["arm"], receive_time_ns=receive)
         assert judge(dataclasses.replace(LONG, streams={"arm": odd}), "timing.clock_drift") == []
+
+
+class TestAhead:
+    def received(self, name, delay_ns, **knobs):
+        episode = build_episode(**knobs)
+        stream = episode.streams[name]
+        late = dataclasses.replace(stream, receive_time_ns=stream.time_ns + delay_ns)
+        return dataclasses.replace(episode, streams={**episode.streams, name: late})
+
+    def test_stamps_ahead_of_their_receipt_are_of_another_clock(self, judge):
+        (finding,) = judge(self.received("arm", -3_100_000), "timing.ahead")
+        assert finding.severity is Severity.WARNING
+        assert finding.location == "/streams/arm/time_ns"
+        assert finding.message == (
+            "arm's stamps are 3.1 ms ahead of their receipt (median; up to 3.1 ms); its clock and the recorder's "
+            "differ by at least that, and it must be at most 1 ms"
+        )
+
+    def test_delays_and_a_declared_offset_pass(self, judge):
+        assert judge(self.received("arm", 2_000_000), "timing.ahead") == []
+        episode = self.received("arm", -37_000_000)
+        assert len(judge(episode, "timing.ahead")) == 1
+        policy = {"step_clock": "grid", "offset_ns": {"arm": -37_000_000}}
+        declared = dataclasses.replace(episode, provenance={"sync": {"policy": policy}})
+        assert judge(declared, "timing.ahead") == []
+
+    def test_clocks_that_count_from_different_starts_are_not_compared(self, judge):
+        assert judge(self.received("arm", -(10**18)), "timing.ahead") == []
+
+    def test_the_stamps_of_a_real_robot_are_ahead_of_its_bag(self, cli, shared_data, tmp_path):
+        schema = tmp_path / "kuka.yaml"
+        recording = shared_data / "kuka_joint_states_ros1_bag"
+        assert cli("schema", "draft", recording, "--name", "kuka", "-o", schema).returncode == 0
+        assert cli("ingest", recording, "-s", schema, "-o", tmp_path / "out").returncode == 0
+        report = json.loads(cli("validate", tmp_path / "out", "--select", "timing.ahead", "--json").stdout)
+        assert report["findings"]
+        assert all("ms ahead of their receipt" in f["message"] for f in report["findings"])

@@ -4,13 +4,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..episode import Episode
 from ..recording import AnyStream
+from ..sync.clock import is_unix
 from ..sync.fit import ClockFit, Jump, fit_clock
-from ._look import correction, part
+from ._look import corrected, correction, part
 
-__all__ = ["Drift", "measured_drift"]
+__all__ = ["Drift", "lead_ns", "measured_drift"]
+
+Int64Array = NDArray[np.int64]
 
 WINDOWS = 8
 """Parts of an episode whose delays are compared before anything is fitted."""
@@ -61,6 +65,21 @@ def measured_drift(episode: Episode, stream: AnyStream, ppm: float, jump_ns: flo
         jumps=fit.jumps,
         start=cut.start,
     )
+
+
+def lead_ns(episode: Episode, stream: AnyStream) -> Int64Array:
+    """How far each sample's stamp is ahead of its receipt, as synchronization corrected it, [n]; empty where no receipt
+    is known, or the two clocks count from different starts.
+    """
+    receive = stream.receive_time_ns
+    if receive is None or len(receive) != len(stream.time_ns):
+        return np.zeros(0, dtype=np.int64)
+    cut = part(episode, stream)
+    time, receive = corrected(episode, stream)[cut], receive[cut]
+    if is_unix(time) is not is_unix(receive):
+        return np.zeros(0, dtype=np.int64)
+    lead: Int64Array = time - receive
+    return lead
 
 
 def _is_level(lead_ns: np.ndarray, bound_ns: float) -> bool:

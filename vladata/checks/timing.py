@@ -12,12 +12,13 @@ from ..sync.fit import Jump
 from ..units import Clock
 from ._ages import observed_ages
 from ._check import check
-from ._clocks import Drift, measured_drift
+from ._clocks import Drift, lead_ns, measured_drift
 from ._intervals import find_gaps, steady_period, usual_period
 from ._look import listed, place, seconds, stamps, steps_between, summary, timed_streams
 
 __all__ = [
     "age",
+    "ahead",
     "clock_drift",
     "coverage",
     "equal_stamps",
@@ -280,6 +281,22 @@ def clock_drift(episode: Episode, *, ppm: float = 150.0, jump_ms: float = 5.0) -
                 steps=steps_between(episode, stream, largest.time_ns, largest.time_ns) if largest else None,
                 magnitude=max(drift.sure_ppm / ppm, abs(largest.size_ns) / (jump_ms * 1e6) if largest else 0.0),
             )
+
+
+@check(Severity.WARNING, needs_time=True)
+def ahead(episode: Episode, *, ms: float = 1.0) -> Iterator[Finding]:
+    """A stream's samples are not received before they were taken."""
+    for stream in timed_streams(episode):
+        lead = lead_ns(episode, stream)
+        if len(lead) == 0 or (middle := float(np.median(lead)) / 1e6) <= ms:
+            continue
+        yield Finding(
+            message=f"{stream.name}'s stamps are {middle:.3g} ms ahead of their receipt (median; up to "
+            f"{lead.max() / 1e6:.3g} ms); its clock and the recorder's differ by at least that, and it must be at most "
+            f"{ms:g} ms",
+            location=_location(stream),
+            magnitude=middle / ms,
+        )
 
 
 def _drift_words(drift: Drift, ppm: float) -> str:
