@@ -178,6 +178,13 @@ class TestDocuments:
         for name in check_names():
             assert name in listed
 
+    def test_the_readme_counts_the_checks(self):
+        from vladata.checks import check_names
+
+        counted = re.findall(r"(\d+) checks\b", (ROOT / "README.md").read_text())
+        assert counted
+        assert {int(n) for n in counted} == {len(check_names())}
+
     @pytest.mark.parametrize("kind", ["sources", "tokenizers", "exporters"])
     def test_every_plugin_is_documented(self, kind):
         text = text_of_docs()
