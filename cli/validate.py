@@ -55,6 +55,9 @@ def validate(
     from vladata.pipeline import dataset_of
     from vladata.pipeline import validate as run
 
+    for path in (html, junit, write_baseline):
+        if path is not None and not path.absolute().parent.is_dir():
+            fail(f"{path}: no folder {path.parent}; it must be there before the work begins", USAGE)
     settings = _settings(select, ignore, set_ or [], schema or [])
     opened = dataset_of(dataset)
     for name in sorted(set(settings.schemas) - {e.embodiment for e in opened.entries}):

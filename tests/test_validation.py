@@ -348,6 +348,24 @@ class TestCommand:
         assert error in done.stderr
         assert done.stderr.count("\n") == 1
 
+    @pytest.mark.parametrize("option", ["--html", "--junit", "--write-baseline"])
+    def test_a_report_without_a_folder_is_refused_before_the_work(self, dataset, cli, tmp_path, option):
+        done = cli("validate", dataset, option, tmp_path / "absent" / "report")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert (
+            done.stderr
+            == f"vladata: {tmp_path}/absent/report: no folder {tmp_path}/absent; it must be there before the work begins\n"
+        )
+
+    def test_reports_are_written_whole(self, dataset, cli, tmp_path):
+        done = cli(
+            "validate", dataset, "--html", tmp_path / "r.html", "--junit", tmp_path / "r.xml", "--fail-on", "warning"
+        )
+        assert done.returncode == 4
+        assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
+        assert "<failure" in (tmp_path / "r.xml").read_text()
+        assert sorted(p.name for p in tmp_path.glob("*.*")) == ["r.html", "r.xml"]
+
     def test_a_baseline_lets_old_data_pass(self, opened, cli, tmp_path):
         spoil(opened, 1)
         assert cli("validate", opened.path, "--write-baseline", tmp_path / "b").returncode == 4
