@@ -358,9 +358,8 @@ class TestCommand:
         )
 
     def test_reports_are_written_whole(self, dataset, cli, tmp_path):
-        done = cli(
-            "validate", dataset, "--html", tmp_path / "r.html", "--junit", tmp_path / "r.xml", "--fail-on", "warning"
-        )
+        reports = ["--html", tmp_path / "r.html", "--junit", tmp_path / "r.xml"]
+        done = cli("validate", dataset, *reports, "--fail-on", "warning")
         assert done.returncode == 4
         assert (tmp_path / "r.html").read_text().startswith("<!DOCTYPE html>")
         assert "<failure" in (tmp_path / "r.xml").read_text()
