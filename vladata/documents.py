@@ -46,26 +46,32 @@ def read_yaml(path: Path) -> object:
     if len(data) > MAX_BYTES:
         raise SchemaError(f"{path.name}: {len(data):,} bytes; a schema or mapping must have at most {MAX_BYTES:,}")
     try:
-        depth = 0
-        for event in yaml.parse(data, Loader=yaml.CSafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1 if event.start_mark is not None else 1
-                raise SchemaError(f"{path.name}: line {line}: YAML aliases are not accepted")
-            if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                depth += 1
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                depth -= 1
-            if depth > MAX_DEPTH:
-                raise SchemaError(f"{path.name}: nested deeper than {MAX_DEPTH} levels")
+        _refuse_aliases_and_depth(data, path.name)
         _refuse_double_keys(yaml.compose(data, Loader=yaml.CSafeLoader), path.name)
         return yaml.load(data, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
+        if "maximum nesting depth" in (error.problem or ""):  # newer readers have a limit of their own
+            raise SchemaError(f"{path.name}: nested deeper than {MAX_DEPTH} levels") from error
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise SchemaError(f"{path.name}: line {line}: {printable(error.problem or 'not YAML')}") from error
     except SchemaError:
         raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes, dates or numbers that can't be
         raise SchemaError(f"{path.name}: not YAML: {clip(printable(str(error)), 200)}") from error
+
+
+def _refuse_aliases_and_depth(data: bytes, name: str) -> None:
+    depth = 0
+    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark is not None else 1
+            raise SchemaError(f"{name}: line {line}: YAML aliases are not accepted")
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise SchemaError(f"{name}: nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse_double_keys(root: yaml.Node | None, name: str) -> None:
