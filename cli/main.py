@@ -6,6 +6,7 @@ import typer
 
 from . import edit, schema, tokenizer
 from ._console import ErrorsToExitCodes, stop_on_terminate
+from .checks import checks
 from .doctor import doctor
 from .export import export
 from .ingest import ingest
@@ -47,7 +48,7 @@ def main(
     stop_on_terminate()
 
 
-for command in (ingest, validate, export, verify, inspect, timing, ls, show, resync, doctor):
+for command in (ingest, validate, checks, export, verify, inspect, timing, ls, show, resync, doctor):
     app.command()(command)
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")

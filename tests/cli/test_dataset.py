@@ -1,6 +1,7 @@
 """`ls`, `show`, `edit`, `validate`, `verify`: a dataset from the user's view."""
 
 import json
+import re
 
 import cv2
 import pytest
@@ -196,6 +197,25 @@ class TestEdit:
         assert cli("edit", "relabel", dataset, "0", "lift the red cube").returncode == 0
         assert cli("ingest", sample_recordings, "-s", "sample_arm", "-o", dataset).returncode == 0
         assert rows(cli, dataset)[0]["instruction"] == "lift the red cube"
+
+
+class TestChecks:
+    def test_they_are_listed_with_their_thresholds(self, cli):
+        lines = cli("checks").stdout.splitlines()
+        assert len(lines) == len(check_names()) + 2
+        assert re.search(r"^timing.gaps +warning +periods=1.5", "\n".join(lines), re.MULTILINE)
+        assert lines[-1] == f"{len(check_names())} checks; why, how, what to do: docs/checks/"
+
+    def test_a_topic_a_pattern_and_one_check(self, cli):
+        rows = json.loads(cli("checks", "timing", "*.finite", "--json").stdout)
+        assert {r["check"].partition(".")[0] for r in rows} == {"timing", "values"}
+        shown = cli("checks", "timing.gaps").stdout
+        assert "A stream's samples follow each other without gaps." in shown
+        done = cli("checks", "timing.gap")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "vladata: no check named 'timing.gap'; did you mean 'timing.gaps'?\n",
+        )
 
 
 class TestValidate:

@@ -28,7 +28,7 @@ COMMANDS = commands()
 
 def test_the_commands_are_those_of_the_documentation():
     assert {" ".join(words) for words, _ in COMMANDS} == {
-        *("ingest", "validate", "export", "verify", "inspect", "timing", "ls", "show", "resync", "doctor"),
+        *("ingest", "validate", "checks", "export", "verify", "inspect", "timing", "ls", "show", "resync", "doctor"),
         *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "quarantine", "undo", "log")),
         *(f"schema {n}" for n in ("list", "show", "check", "diff", "draft", "json", "kinematics")),
         *(f"tokenizer {n}" for n in ("encode", "decode")),
@@ -51,7 +51,7 @@ def test_what_writes_has_a_dry_run_and_what_prints_a_table_has_json(words, comma
     options = {o for p in command.params for o in p.opts}
     if words[0] in {"ingest", "export", "resync"} or (words[0] == "edit" and words[1] != "log"):
         assert "--dry-run" in options
-    with_json = "ingest validate export verify inspect timing ls show resync doctor log list"
+    with_json = "ingest validate checks export verify inspect timing ls show resync doctor log list"
     if words[-1] in with_json.split():
         assert "--json" in options
 

@@ -21,6 +21,7 @@ __all__ = [
     "CheckSettings",
     "check_names",
     "find_check",
+    "matching_names",
     "measure",
     "rule_problems",
     "run_checks",
@@ -118,6 +119,16 @@ def rule_problems(rules: Rules) -> Iterator[str]:
                 yield f"check {name} has no threshold {key!r}; {has}"
             elif isinstance(value, str):
                 yield f"checks.{name}.{key} is {value!r}; it must be a number"
+
+
+def matching_names(patterns: Sequence[str]) -> list[str]:
+    """Names of the checks that fit one of some names, topics (`timing`) or patterns (`timing.*`), sorted.
+
+    Raises:
+        PluginNotFoundError: A name or pattern fits no check; the message proposes the nearest one.
+    """
+    names = check_names()
+    return sorted({n for p in patterns for n in _matching(p, names)})
 
 
 def selected_names(select: Sequence[str] | None = None, ignore: Sequence[str] = ()) -> list[str]:
