@@ -15,6 +15,7 @@ from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
 from ._camera_motion import Robot, liveliest, robot_of
 from ._look import corrected, part
+from ._sharpness import SCALES, sharpness_of
 
 __all__ = ["BLACK", "CELLS", "PLAIN", "CameraScan", "Changes", "Picture", "scan"]
 
@@ -73,9 +74,8 @@ class Picture:
     """Mean colours of 8 x 8 parts, [8, 8, 3]."""
     shapes: float
     """Standard deviation of the channel of them that varies most."""
-    sharpness: float
-    """log2 of the energy of the finest details over those twice as large, at 320 pixels at most; NaN where it is too
-    small, and for depth."""
+    sharpness: NDArray[np.float32]
+    """As `sharpness_of` has it, at 320 pixels at most, [4]; NaN for depth."""
 
     def is_black(self, mean: float = BLACK) -> bool:
         """Dark all over: a dark scene with shapes in it is none."""
@@ -368,7 +368,7 @@ def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> 
         reduced=reduced,
         cells=cells,
         shapes=_spread(cells.reshape(-1, 3)),
-        sharpness=_sharpness(pixels[..., 1]) if is_color else np.nan,
+        sharpness=sharpness_of(pixels[..., 1]) if is_color else np.full(SCALES, np.nan, np.float32),
     )
 
 
@@ -381,20 +381,3 @@ def _spread(values: NDArray[np.floating]) -> float:
 def _cells(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     small = images.resize(np.ascontiguousarray(pixels, dtype=np.uint8), CELLS, CELLS)
     return small.astype(np.float32)
-
-
-def _sharpness(grey: NDArray[np.generic]) -> float:
-    """Second differences, which know no slow change of brightness, at two scales."""
-    height, width = (n // 2 * 2 for n in grey.shape)
-    fine = grey[:height, :width].astype(np.float32)
-    coarse = fine[::2] + fine[1::2]
-    coarse = (coarse[:, ::2] + coarse[:, 1::2]) * np.float32(0.25)
-    if min(coarse.shape) < 8:
-        return float("nan")
-    energies = [float(np.square(_bent(level)).mean()) + 1e-2 for level in (fine, coarse)]
-    return float(np.log2(energies[0] / energies[1]))
-
-
-def _bent(level: NDArray[np.floating]) -> NDArray[np.floating]:
-    around = level[2:, 1:-1] + level[:-2, 1:-1] + level[1:-1, 2:] + level[1:-1, :-2]
-    return np.asarray(around - 4 * level[1:-1, 1:-1])
