@@ -13,8 +13,8 @@ __all__ = ["Variant", "distance", "variants"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 SHORT, LONG = 4, 8
-"""Below the first, words of other letters are most often words themselves; from the second on, a word may have two errors
-of any kind."""
+"""Below the first, words of other letters are most often words themselves; from the second on, a word may have two
+errors of any kind."""
 MOST_WRONG = 3
 """Words of a text that may be wrong."""
 MOST_TRIED = 64
