@@ -15,6 +15,7 @@ from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
 from ._camera_motion import Robot, liveliest, robot_of
 from ._look import corrected, part
+from ._packets import problem_of
 from ._sharpness import SCALES, sharpness_of
 
 __all__ = ["BLACK", "CELLS", "PLAIN", "CameraScan", "Changes", "Picture", "scan"]
@@ -174,6 +175,7 @@ class _Scanner:
         packets = np.arange(len(self.stream.frames.sizes))
         if track is not None and len(track.pts) == len(packets):
             packets = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
+        self.shown = packets
         self.stop = max(self.start, min(self.stop, len(packets)))
         affordable = CONSECUTIVE_PIXELS // max(self.stream.height * self.stream.width, 1)
         length = int(np.clip(affordable, NUM_CONSECUTIVE, 5 * NUM_CONSECUTIVE))
@@ -272,13 +274,18 @@ class _Scanner:
         """Read every packet once more than decoding does, and decode what was chosen, going forward only."""
         from ..frame_decoder import FrameDecoder
 
-        frames = self.stream.frames
-        for packet in range(len(frames.sizes)):
+        frames, track = self.stream.frames, self.stream.video
+        extradata = track.extradata if track is not None else b""
+        places = np.zeros(len(frames.sizes), dtype=np.intp)  # those of a lead-in come before the first frame
+        places[self.shown] = np.arange(len(self.shown))
+        for packet, place in enumerate(places.tolist()):
             _beat(packet)
             try:
-                frames.read(packet)
+                problem = problem_of(frames.read(packet), self.stream.codec, extradata)
             except EpisodeFormatError as error:
-                self.damaged[packet] = str(error)
+                problem = str(error)
+            if problem:
+                self.damaged.setdefault(place, problem)
         try:
             decode = FrameDecoder(self.stream).decode_small
         except SourceError as error:
