@@ -312,6 +312,7 @@ class TestSimilarSpellings:
             ("pcik up teh cup", "'pcik' for 'pick', 'teh' for 'the'"),
             ("pcik up teh cuup", "'pcik' for 'pick', 'teh' for 'the', 'cuup' for 'cup'"),
             ("pick up hhte cup", "'hhte' for 'the'"),
+            ("pcik up the cap", "'pcik' for 'pick', 'cap' for 'cup'"),
         ],
     )
     def test_errors_in_several_words_are_found(self, rare, difference):
@@ -332,6 +333,8 @@ class TestSimilarSpellings:
             ("pick up the cups", "pick up the cup"),
             ("pick up the pen", "pick up the pan"),
             ("pick up the cob", "pick up the cub"),
+            ("kick up the cap", "pick up the cup"),
+            ("pcik up the cups", "pick up the cup"),
             ("press button 2", "press button 1"),
             ("press button 12", "press button 11"),
             ("move block A", "move block B"),

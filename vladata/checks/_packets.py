@@ -1,4 +1,4 @@
-"""Whether a video's packet is as long as the units in it say: a decoder hides what is missing of one that was cut off."""
+"""Whether a video's packet is as long as the units in it say: a decoder hides what is missing of one that was cut."""
 
 __all__ = ["problem_of"]
 
@@ -32,7 +32,7 @@ def problem_of(data: bytes | memoryview, codec: str, extradata: bytes) -> str:
 
 
 def _end_of_units(data: bytes | memoryview, width: int) -> int:
-    """Where the last unit ends whose length, of so many bytes, stands before it; beyond the data where it is cut off."""
+    """Where the last unit ends whose length, of so many bytes, is before it; beyond the data where it is cut off."""
     at = 0
     while at < len(data):
         at += width + int.from_bytes(data[at : at + width], "big")

@@ -90,28 +90,34 @@ class _Near:
     def find(self, text: str, rare_part: float) -> tuple[str, str]:
         """The most frequent text that differs by typing errors in one to three words, and the difference."""
         words = self._words[text]
-        # A word that other instructions have as well, or that everybody knows, is meant; one that no other has must
-        # be wrong if this text is another one.
+        # A word that other instructions have as well is meant; one that no other has must be wrong if this text is
+        # another one.
         odd = [i for i, word in enumerate(words) if self._users[word] == 1]
-        if not 1 <= len(odd) <= MOST_WRONG or not all(_can_be_wrong(words[i]) for i in odd):
+        if not 1 <= len(odd) <= MOST_WRONG:
             return "", ""
         best, difference = "", ""
-        for meant in islice(product(*(self._meant(words[i]) for i in odd)), MOST_TRIED):
-            right = dict(zip(odd, meant, strict=True))
+        for tried in islice(product(*(self._meant(words[i]) for i in odd)), MOST_TRIED):
+            right = dict(zip(odd, (word for word, _ in tried), strict=True))
             other = self._texts.get(tuple(right.get(i, word) for i, word in enumerate(words)), "")
-            is_rare = other and self._counts[text] <= rare_part * self._counts[other]
+            # Where one word is surely wrong, another that is a letter off is wrong as well.
+            is_rare = any(sure for _, sure in tried) and self._counts[text] <= rare_part * self._counts.get(other, 0)
             if is_rare and self._counts[other] > self._counts.get(best, 0):
                 best, difference = other, listed([f"{words[i]!r} for {word!r}" for i, word in right.items()])
         return best, difference
 
-    def _meant(self, word: str) -> list[str]:
-        """Words of frequent texts that one may be with errors, sorted."""
-        near = {other for part in _shortened(word) for other in self._index.get(part, ())}
-        return sorted(other for other in near if _is_typo(word, other))
+    def _meant(self, word: str) -> list[tuple[str, bool]]:
+        """Words of frequent texts that one may be with errors, and whether it surely is; sorted."""
+        if len(word) < 2 or not word.isalpha() or ord(max(word)) > LAST_ALPHABETIC:
+            return []
+        near = sorted({other for part in _shortened(word) for other in self._index.get(part, ())})
+        surely = {other for other in near if not is_word(word) and _is_typo(word, other)}
+        return [(other, other in surely) for other in near if other in surely or _is_letter_off(word, other)]
 
 
-def _can_be_wrong(word: str) -> bool:
-    return len(word) > 1 and word.isalpha() and ord(max(word)) <= LAST_ALPHABETIC and not is_word(word)
+def _is_letter_off(word: str, meant: str) -> bool:
+    if min(len(word), len(meant)) < SHORT - 1 or abs(len(word) - len(meant)) > 1 or len(set(word) ^ set(meant)) > 2:
+        return False
+    return distance(word, meant) == 1 and not _is_form(word, meant) and not _is_form(meant, word)
 
 
 def _is_typo(word: str, meant: str) -> bool:

@@ -321,7 +321,7 @@ def _apart(odd: compare.Odd, unit: str) -> str:
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
-def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.5) -> Iterator[Finding]:
+def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.0) -> Iterator[Finding]:
     """A camera is as sharp as in the other episodes."""
     for batch in batches(facts, signature):
         for odd in compare.blurred(batch, float(np.log2(max(factor, 1.0)))):
