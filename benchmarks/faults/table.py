@@ -55,7 +55,7 @@ def _intervals(results: Results) -> Iterator[str]:
         caught = " and ".join(_interval(_caught(injected, s), len(injected)) for s in BOTH)
         flagged = " and ".join(_interval(_flagged(clean, s), len(clean)) for s in BOTH)
         yield "\n95 % intervals of the totals by Wilson's score, at both severities: "
-        yield f"caught {caught}; flagged {flagged}. They are too narrow, for the score takes all as independent: the ten "
+        yield f"caught {caught}; flagged {flagged}. They are too narrow, for the score takes all as independent: the "
         yield "episodes of a group have robot, scene and tasks in common, and each group takes many faults.\n"
 
 
