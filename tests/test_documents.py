@@ -58,7 +58,8 @@ class TestReadYaml:
             read_yaml(write(tmp_path, laughs))
         with pytest.raises(SchemaError, match="2,000,000 bytes; a schema or mapping must have at most 1,000,000"):
             read_yaml(write(tmp_path, b" " * 2_000_000))
-        with pytest.raises(SchemaError, match="nested deeper"):
+        # Newer versions of libyaml refuse it before we do.
+        with pytest.raises(SchemaError, match="nested deeper|nesting depth"):
             read_yaml(write(tmp_path, "[" * 400_000))
         assert time.process_time() - started < 2
 
