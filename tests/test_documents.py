@@ -50,7 +50,7 @@ class TestReadYaml:
         assert "\n" not in str(caught.value)
 
     def test_bombs_are_refused_at_once(self, tmp_path):
-        started = time.process_time()
+        started = time.monotonic()
         laughs = "a: &a [x, x, x, x]\n" + "".join(
             f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(9)
         )
@@ -58,10 +58,9 @@ class TestReadYaml:
             read_yaml(write(tmp_path, laughs))
         with pytest.raises(SchemaError, match="2,000,000 bytes; a schema or mapping must have at most 1,000,000"):
             read_yaml(write(tmp_path, b" " * 2_000_000))
-        # Newer versions of libyaml refuse it before we do.
-        with pytest.raises(SchemaError, match="nested deeper|nesting depth"):
+        with pytest.raises(SchemaError, match="nested deeper"):
             read_yaml(write(tmp_path, "[" * 400_000))
-        assert time.process_time() - started < 2
+        assert time.monotonic() - started < 2
 
     def test_a_missing_file_is_an_os_error(self, tmp_path):
         with pytest.raises(FileNotFoundError):
