@@ -144,11 +144,14 @@ def test_the_table_goes_between_the_markers_and_can_be_written_again(results, tm
     page = tmp_path / "faults.md"
     page.write_text(catalogue.PAGE.read_text())
     monkeypatch.setattr(table, "PAGE", page)
+    missed = dataclasses.replace(results.injected[0], severity=0, said=(("values.limits", Severity.ERROR, "a"),))
+    results = dataclasses.replace(results, injected=[missed, *results.injected])
     table.write(results)
     once = page.read_text()
     table.write(results)
     assert page.read_text() == once
     assert once.count("| nan | values.finite | 3 |") == 1
+    assert once.count(f"| {missed.fault} | weakest | {missed.name} | values.limits |") == 1
     monkeypatch.setattr(catalogue, "PAGE", page)
     assert list(catalogue.documented()) == list(catalogue.faults())
 

@@ -7,13 +7,12 @@ from vladata.checks import check_names, find_check
 from vladata.finding import Severity
 from vladata.text import clip, printable
 
-from .catalogue import PAGE, faults
+from .catalogue import MARKERS, PAGE, faults
 from .fault import STRENGTHS
 from .runner import CleanEpisode, Injected, Results
 
-__all__ = ["MARKERS", "alarms", "markdown", "misses", "summary", "write"]
+__all__ = ["alarms", "markdown", "misses", "summary", "write"]
 
-MARKERS = ("<!-- table -->", "<!-- end of table -->")
 BOTH = (Severity.WARNING, Severity.ERROR)
 FAMILIES = ("generated", "sample", "bridge", "g1")
 
