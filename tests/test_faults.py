@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.faults import catalogue, generated, runner, table
+from benchmarks.faults import catalogue, generated, in_meaning, in_time, runner, table
 from benchmarks.faults.case import episode_of
 from vladata.checks import check_names
 from vladata.errors import SyncError
@@ -94,6 +94,45 @@ def test_the_table_names_what_was_caught_and_checks_that_do_not_exist(results):
         assert "| saturated | motion.saturation | 1 | no such check | | | |" in shown
 
 
+def test_the_table_lists_what_was_missed_and_what_was_said_instead(results):
+    missed = dataclasses.replace(
+        results.injected[0], severity=0, said=(("values.limits", Severity.ERROR, "a"), ("values.limits", 2, "b"))
+    )
+    shown = table.markdown(dataclasses.replace(results, injected=[missed, *results.injected[1:]]))
+    assert f"| {missed.fault} | weakest | {missed.name} | values.limits |" in shown
+    assert "| none | | | |" in table.markdown(results)
+
+
+def test_the_table_counts_errors_of_those_checks_alone_that_give_errors(results):
+    errors = ("nan", "beyond_limit", "frame_size", "no_instruction")
+    count = sum(i.fault in errors for i in results.injected)
+    assert f"caught as error: 100.0 % ({count} of {count})" in table.markdown(results)
+
+
+@pytest.fixture(scope="module")
+def case():
+    return generated.generate(0, 1)[0]
+
+
+@pytest.mark.parametrize("level", [3, 40])
+def test_a_clock_that_is_ahead_is_so_by_that_much(case, level):
+    changed = in_time.clock_ahead.inject([case], 0, level, np.random.default_rng(1))[0]
+    lead_ms = [
+        np.median(s.time_ns - s.receive_time_ns) / 1e6
+        for n, s in changed.recording.streams.items()
+        if s is not case.recording.streams[n]
+    ]
+    assert lead_ms == pytest.approx([level], abs=0.01)
+
+
+def test_actions_are_as_late_as_the_robot_and_a_step_more(case):
+    lag_s = in_meaning._lag_s(case)
+    assert 0.05 < lag_s < 0.2
+    changed = in_meaning.effect_before_cause.inject([case], 0, 1, np.random.default_rng(1))[0]
+    late = changed.stream("command").time_ns - case.stream("command").time_ns
+    assert set(late) == {round(lag_s * 1e9) + case.step_ns}
+
+
 def test_a_group_without_faults_lists_false_alarms(results):
     noisy = dataclasses.replace(results.clean[0], said=(("values.finite", Severity.ERROR, "arm has one"),))
     assert list(table.alarms(dataclasses.replace(results, clean=[noisy]))) == [
@@ -105,11 +144,14 @@ def test_the_table_goes_between_the_markers_and_can_be_written_again(results, tm
     page = tmp_path / "faults.md"
     page.write_text(catalogue.PAGE.read_text())
     monkeypatch.setattr(table, "PAGE", page)
+    missed = dataclasses.replace(results.injected[0], severity=0, said=(("values.limits", Severity.ERROR, "a"),))
+    results = dataclasses.replace(results, injected=[missed, *results.injected])
     table.write(results)
     once = page.read_text()
     table.write(results)
     assert page.read_text() == once
     assert once.count("| nan | values.finite | 3 |") == 1
+    assert once.count(f"| {missed.fault} | weakest | {missed.name} | values.limits |") == 1
     monkeypatch.setattr(catalogue, "PAGE", page)
     assert list(catalogue.documented()) == list(catalogue.faults())
 

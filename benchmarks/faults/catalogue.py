@@ -7,15 +7,17 @@ from pathlib import Path
 from . import in_cameras, in_labels, in_meaning, in_time, in_values
 from .fault import Fault
 
-__all__ = ["PAGE", "documented", "faults"]
+__all__ = ["MARKERS", "PAGE", "documented", "faults"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "checks" / "faults.md"
+MARKERS = ("<!-- table -->", "<!-- end of table -->")
+"""Around the results, whose rows name faults as well."""
 _ROW = re.compile(r"^\| (\w+) \| (.+) \| (\w+\.\w+) \|$")
 
 
 def documented() -> dict[str, tuple[str, str]]:
     """Weakest strength in words and check by fault, as the page has them."""
-    rows = (_ROW.match(line) for line in PAGE.read_text().splitlines())
+    rows = (_ROW.match(line) for line in PAGE.read_text().partition(MARKERS[0])[0].splitlines())
     return {m[1]: (m[2], m[3]) for m in rows if m}
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "degrees_all",
     "degrees_one",
     "delta_as_absolute",
+    "effect_before_cause",
     "gripper_inverted",
     "joint_mirrored",
     "joints_swapped",
@@ -29,6 +30,8 @@ JOINTS = ("joint", "stepped", "sample", "g1")
 """Actions are targets of the joints that are measured, too."""
 FOLLOWING = ("joint", "pose", "stepped", "delta", "g1")
 CHANGES = ("delta", "bridge")
+SLOWEST_S = 0.5
+"""So long a lag is looked for."""
 
 
 def _shared_columns(case: Case) -> tuple[str, str, list[tuple[int, int]]]:
@@ -96,6 +99,38 @@ def action_late(case: Case, level: float, rng: np.random.Generator) -> Case | No
 def action_early(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """Actions are labelled so many steps early."""
     return _relabelled(case, -int(level))
+
+
+def _lag_s(case: Case) -> float:
+    """By how much the state follows its command: where they differ least, but for a constant."""
+    state, action, pairs = _shared_columns(case)
+    measured, own = case.stream(state), case.stream(action)
+    dimensions = case.embodiment.signal(action).dimensions
+    pairs = [(s, t) for s, t in pairs if dimensions[t].kind in {Kind.JOINT_POSITION, Kind.POSITION}]
+    base = float(measured.time_ns[0])
+    state_s, action_s = (measured.time_ns - base) / 1e9, (own.time_ns - base) / 1e9
+    grid = np.arange(state_s[0] + SLOWEST_S, state_s[-1], 0.01)
+    shifts = np.arange(0, SLOWEST_S, 0.005)
+    apart = np.zeros(len(shifts))
+    for source, target in pairs:
+        commanded = own.values[:, target].astype(np.float64)
+        if dimensions[target].mode is Mode.DELTA:
+            commanded = np.cumsum(commanded)
+        reached = np.interp(grid, state_s, measured.values[:, source])
+        apart += [np.var(reached - np.interp(grid - s, action_s, commanded)) for s in shifts]
+    return float(shifts[int(np.argmin(apart))])
+
+
+@fault("meaning.causality", (1, 2, 3), (*FOLLOWING, "sample"))
+def effect_before_cause(case: Case, level: float, rng: np.random.Generator) -> Case | None:
+    """Actions are labelled so late that the state moves so many steps before its command, or up to one step more."""
+    lag_ns = _lag_s(case) * 1e9
+    if case.recording.is_stepped:
+        return _relabelled(case, int(np.ceil(lag_ns / case.step_ns + level)))
+    stream = case.stream(case.commands[0])
+    late = round(lag_ns + level * case.step_ns)
+    received = None if stream.receive_time_ns is None else stream.receive_time_ns + late
+    return case.with_streams(dataclasses.replace(stream, time_ns=stream.time_ns + late, receive_time_ns=received))
 
 
 @fault("meaning.mode", (1, 1, 1), CHANGES)

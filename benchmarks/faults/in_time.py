@@ -13,6 +13,7 @@ from .fault import fault
 from .tools import GENERATED, TIMED, cut, inner, one_of, timed
 
 __all__ = [
+    "clock_ahead",
     "clock_drift",
     "early_end",
     "gap",
@@ -181,3 +182,15 @@ def clock_drift(case: Case, level: float, rng: np.random.Generator) -> Case | No
         return np.asarray(time + np.round((time - time[0]) * (level * 1e-6)).astype(np.int64))
 
     return _restamped(case, name, change)
+
+
+@fault("timing.ahead", (3, 10, 40), TIMED)
+def clock_ahead(case: Case, level: float, rng: np.random.Generator) -> Case | None:
+    """A stream's stamps are so many ms ahead of their receipt, in the middle."""
+    can = [n for n in timed(case) if case.recording.streams[n].receive_time_ns is not None]
+    name = one_of(can, rng)
+    stream, mapping = case.recording.streams[name], case.mapping.streams[name]
+    if stream.receive_time_ns is None:
+        return None
+    delay = np.median(stream.receive_time_ns - stream.time_ns - mapping.offset_ns)
+    return _restamped(case, name, lambda time: time + round(float(delay) + level * 1e6))

@@ -264,7 +264,8 @@ IDLE = (*GENERATED, "sample", "g1")
 @fault("motion.idle_head", (3, 6, 10), IDLE)
 def idle_head(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """So many s without motion before the demonstration."""
-    first = max(int(s.time_ns[1]) for s in case.recording.streams.values())
+    # Behind the first sample, for what moves from it to the second is motion already.
+    first = max(int(s.time_ns[0]) for s in case.recording.streams.values())
     return paused(case, [first], level, rng)
 
 

@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from vladata.checks import check_names
+from vladata.checks import check_names, find_check
 from vladata.finding import Severity
 from vladata.text import clip, printable
 
-from .catalogue import PAGE, faults
+from .catalogue import MARKERS, PAGE, faults
 from .fault import STRENGTHS
 from .runner import CleanEpisode, Injected, Results
 
-__all__ = ["MARKERS", "alarms", "markdown", "misses", "summary", "write"]
+__all__ = ["alarms", "markdown", "misses", "summary", "write"]
 
-MARKERS = ("<!-- table -->", "<!-- end of table -->")
 BOTH = (Severity.WARNING, Severity.ERROR)
 FAMILIES = ("generated", "sample", "bridge", "g1")
 
@@ -54,8 +53,28 @@ def _intervals(results: Results) -> Iterator[str]:
     if injected and clean:
         caught = " and ".join(_interval(_caught(injected, s), len(injected)) for s in BOTH)
         flagged = " and ".join(_interval(_flagged(clean, s), len(clean)) for s in BOTH)
-        yield "\n95 % intervals of the totals (Wilson's score, as if all were independent), at both severities: "
-        yield f"caught {caught}; flagged {flagged}.\n"
+        yield "\n95 % intervals of the totals by Wilson's score, at both severities: "
+        yield f"caught {caught}; flagged {flagged}. They are too narrow, for the score takes all as independent: the "
+        yield "episodes of a group have robot, scene and tasks in common, and each group takes many faults.\n"
+
+
+def _at_error(results: Results) -> Iterator[str]:
+    """At error, only checks of that severity can catch anything."""
+    injected = [i for i in _counted(results.injected) if find_check(faults()[i.fault].check).severity is Severity.ERROR]
+    if injected:
+        yield "\nOf the faults whose check is an error, caught as error: "
+        yield f"{_percent(_caught(injected, Severity.ERROR), len(injected))}. The others are meant to be warnings.\n"
+
+
+def _missed_rows(results: Results) -> Iterator[str]:
+    """Everything that was not caught, one line each."""
+    missed = [i for i in _counted(results.injected) if i.severity < Severity.WARNING]
+    yield "| fault | strength | episode | said instead |\n|---|---|---|---|\n"
+    for i in missed:
+        said = ", ".join(dict.fromkeys(check for check, _, _ in i.said)) or "nothing"
+        yield f"| {i.fault} | {STRENGTHS[i.strength]} | {i.name} | {said} |\n"
+    if not missed:
+        yield "| none | | | |\n"
 
 
 def _flagged(clean: Sequence[CleanEpisode], severity: Severity) -> int:
@@ -132,12 +151,15 @@ def markdown(results: Results) -> str:
     """The tables of the page."""
     refused = Counter(i.fault for i in results.injected if i.problem.startswith("refused"))
     parts = [
-        f"Half: {results.half}. `weakest`, `medium` and `strong` count what was caught as warning or error.\n\n",
-        *_fault_rows(results),
-        "\n",
+        f"Half: {results.half}.\n\n",
         *summary(results),
         *_intervals(results),
-        "\n",
+        *_at_error(results),
+        "\n`weakest`, `medium` and `strong` count what was caught as warning or error.\n\n",
+        *_fault_rows(results),
+        "\nMissed:\n\n",
+        *_missed_rows(results),
+        "\nFalse alarms:\n\n",
         *_check_rows(results),
         "\nNot counted, for the generated robots differ in more than robots of one kind do:\n\n",
         *_together_rows(results),

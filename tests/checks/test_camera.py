@@ -306,6 +306,10 @@ class TestFewFrames:
         )
         assert finding.magnitude == pytest.approx(2.0, rel=0.02)
 
+    def test_a_camera_with_longer_intervals_than_gaps_is_slow(self, judge):
+        (finding,) = judge(build_episode(rates_hz={"front": 5.0}), "camera.few_frames")
+        assert finding.message == "front gives 5 different frames a second while the robot moves; must give 30 a second"
+
     def test_every_second_frame_repeats(self, judge):
         frames = build_frames(73)
         odd = build_episode(frames={"front": lambda _: [frames[i // 2 * 2] for i in range(73)]})

@@ -174,8 +174,15 @@ def test_exchanged_cameras_are_one_finding(clean, episodes):
 def test_a_blurred_camera(clean, episodes):
     (finding,) = judged(clean, changed(episodes[2], "front", lambda f: box(f, 2)))
     assert finding.check == "camera.blurred"
-    assert finding.message.startswith("front is blurred: its finest details are ")
-    assert finding.message.endswith(" times weaker than in the median of 6 other episodes; at most 2.5 times must be")
+    assert finding.message.startswith("front is blurred: its fine details are ")
+    assert finding.message.endswith(" times weaker than in the median of 6 other episodes; at most 2 times must be")
+
+
+@pytest.mark.parametrize("times", [8, 40])
+def test_stronger_blur_is_found_as_well(clean, episodes, times):
+    """Of the finest details nothing but noise is left then, and noise looks sharp."""
+    (finding,) = judged(clean, changed(episodes[2], "front", lambda f: box(f, times)))
+    assert finding.check == "camera.blurred"
 
 
 def test_a_scene_of_little_contrast_is_not_blurred(clean, episodes):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from vladata import images
-from vladata.checks import run_checks
+from vladata.checks import _frames, run_checks
+from vladata.checks._packets import problem_of
 from vladata.frame_decoder import FrameDecoder
 from vladata.recording import BytesFrames, FrameStream
 from vladata.testing.builders import build_embodiment, build_episode, build_frames
@@ -16,13 +17,14 @@ from vladata.video import open_video
 av = pytest.importorskip("av")
 
 
-def write_video(path, pictures):
+def write_video(path, pictures, codec="mpeg4"):
     with av.open(str(path), "w") as container:
-        track = container.add_stream("mpeg4", rate=Fraction(30))
+        track = container.add_stream(codec, rate=Fraction(30))
         track.height, track.width = pictures[0].shape[:2]
         track.pix_fmt = "yuv420p"
         track.gop_size = 12
-        track.bit_rate = 8_000_000
+        if codec == "mpeg4":
+            track.bit_rate = 8_000_000
         for picture in pictures:
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(track.encode())
@@ -32,9 +34,9 @@ def write_video(path, pictures):
 def episode_of(tmp_path):
     """An episode whose camera is a video of these pictures."""
 
-    def build(pictures, embodiment=None, change=None):
+    def build(pictures, embodiment=None, change=None, codec="mpeg4"):
         path = tmp_path / "front.mp4"
-        write_video(path, pictures)
+        write_video(path, pictures, codec)
         episode = build_episode(embodiment)
         with open_video(path) as video:
             packets = [video.frames.read(i) for i in range(video.num_frames)]
@@ -109,6 +111,60 @@ def test_packets_that_can_not_be_decoded_are_found(episode_of):
     findings = run_checks(episode_of(MOVING, change=spoil), select=["camera"])
     assert [f.check for f in findings] == ["camera.undecodable"]
     assert findings[0].steps is None
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
+def test_a_packet_that_was_cut_off_is_found_even_where_its_frame_is_not_decoded(episode_of, codec, monkeypatch):
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV has no {codec} here")
+    monkeypatch.setattr(_frames, "CONSECUTIVE_PIXELS", 0)
+    monkeypatch.setattr(_frames, "NUM_CONSECUTIVE", 4)
+
+    def cut(packets):
+        return [p[: len(p) // 2] if i == 66 else p for i, p in enumerate(packets)]
+
+    assert judged(episode_of(MOVING, codec=codec), "camera.undecodable") == []
+    (finding,) = judged(episode_of(MOVING, change=cut, codec=codec), "camera.undecodable")
+    assert "of 73 frames" in finding.message
+    assert "so it was cut off or is damaged" in finding.message
+
+
+def judged(episode, name):
+    return run_checks(episode, select=[name])
+
+
+@pytest.mark.parametrize(
+    ("data", "codec", "extradata"),
+    [
+        ("0a0100", "av1", ""),
+        ("0e00" + "8001" + "7f" * 128, "av1", ""),
+        ("0a0100" + "08ffff", "av1", ""),
+        ("00000002aabb" + "00000001cc", "h264", "01640014ff"),
+        ("0002aabb", "hevc", "01" + "00" * 20 + "01"),
+        ("00000001aabb", "h264", ""),
+        ("00000001aabb", "h264", "00000001"),
+        ("00", "mpeg4", ""),
+    ],
+)
+def test_whole_packets_and_codecs_that_do_not_say(data, codec, extradata):
+    assert problem_of(bytes.fromhex(data), codec, bytes.fromhex(extradata)) == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "codec", "extradata"),
+    [
+        ("0a02ff", "av1", ""),
+        ("0a", "av1", ""),
+        ("0aff", "av1", ""),
+        ("0a" + "ff" * 12, "av1", ""),
+        ("8a0100", "av1", ""),
+        ("00000002aa", "h264", "01640014ff"),
+        ("0000", "h264", "01640014ff"),
+    ],
+)
+def test_packets_that_are_shorter_than_they_say(data, codec, extradata):
+    problem = problem_of(bytes.fromhex(data), codec, bytes.fromhex(extradata))
+    assert problem.startswith(f"its packet has {len(data) // 2} bytes; the units in it need ")
 
 
 def test_a_real_video_passes(shared_data, judge):

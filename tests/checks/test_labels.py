@@ -307,12 +307,34 @@ class TestSimilarSpellings:
         assert len(judged(facts, "labels.similar_spellings")) == 1
 
     @pytest.mark.parametrize(
+        ("rare", "difference"),
+        [
+            ("pcik up teh cup", "'pcik' for 'pick', 'teh' for 'the'"),
+            ("pcik up teh cuup", "'pcik' for 'pick', 'teh' for 'the', 'cuup' for 'cup'"),
+            ("pick up hhte cup", "'hhte' for 'the'"),
+            ("pcik up the cap", "'pcik' for 'pick', 'cap' for 'cup'"),
+        ],
+    )
+    def test_errors_in_several_words_are_found(self, rare, difference):
+        (finding,) = judged(self.facts(rare), "labels.similar_spellings")
+        assert f"only by {difference}; " in finding.message
+
+    def test_two_errors_in_a_word_are_found_where_they_bring_no_other_letter(self):
+        (finding,) = judged(self.facts("lift the spnoe", "lift the sponge"), "labels.similar_spellings")
+        assert "'spnoe' for 'sponge'" in finding.message
+        assert judged(self.facts("lift the cattle", "lift the kettle"), "labels.similar_spellings") == []
+
+    @pytest.mark.parametrize(
         ("rare", "frequent"),
         [
             ("pick up the red cup", "pick up the bed cup"),
+            ("put the peag into the zzop", "put the bear into the shop"),
+            ("pcik teh cuup frm here", "pick the cup from here"),
             ("pick up the cups", "pick up the cup"),
             ("pick up the pen", "pick up the pan"),
             ("pick up the cob", "pick up the cub"),
+            ("kick up the cap", "pick up the cup"),
+            ("pcik up the cups", "pick up the cup"),
             ("press button 2", "press button 1"),
             ("press button 12", "press button 11"),
             ("move block A", "move block B"),

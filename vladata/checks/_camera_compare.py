@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._camera_signature import Batch, FloatArray, distances
+from ._sharpness import SCALES
 
-__all__ = ["TURNS", "Odd", "exchanged_colors", "far_off", "swapped_cameras", "turned"]
+__all__ = ["TURNS", "Odd", "blurred", "exchanged_colors", "late", "swapped_cameras", "turned"]
 
 BoolArray = NDArray[np.bool_]
 Layout = NDArray[np.float32]
@@ -170,36 +171,67 @@ def swapped_cameras(batch: Batch, *, ratio: float, votes: float) -> Iterator[Odd
                     yield _odd(batch, row, a, voices, batch.group.cameras[b], may)
 
 
-def far_off(batch: Batch, field: str, limit: float, sign: Sequence[int], uncertainty: str = "") -> Iterator[Odd]:
+def blurred(batch: Batch, limit: float) -> Iterator[Odd]:
+    """Cameras whose details of some size are weaker than in the others, each at the size at which it is most so.
+
+    Args:
+        batch: Episodes to be judged.
+        limit: log2 of how many times weaker.
+    """
+    worst: dict[tuple[str, str], Odd] = {}
+    for scale in range(SCALES):
+        mine, theirs = batch.table["sharpness"][..., scale], batch.group.table["sharpness"][..., scale]
+        for odd in _off(batch, mine, theirs, limit, (-1,)):
+            before = worst.setdefault((odd.episode_id, odd.camera), odd)
+            if odd.undone - odd.found > before.undone - before.found:
+                worst[odd.episode_id, odd.camera] = odd
+    yield from worst.values()
+
+
+def late(batch: Batch, limit_ms: float) -> Iterator[Odd]:
+    """Cameras that show motion later or earlier than in the others, by more than half of what it is uncertain by."""
+    known = KNOWN_SHARE * batch.table["uncertainty_ms"]
+    yield from _off(batch, batch.table["delay_ms"], batch.group.table["delay_ms"], limit_ms, (-1, 1), known)
+
+
+def _off(
+    batch: Batch,
+    mine: FloatArray,
+    theirs: FloatArray,
+    limit: float,
+    signs: Sequence[int],
+    known: FloatArray | None = None,
+) -> Iterator[Odd]:
     """Cameras whose value is off the median of all by more than a limit and than what the others vary.
 
     Args:
         batch: Episodes to be judged.
-        field: `sharpness` or `delay_ms`.
-        limit: In the field's unit.
-        sign: 1 and -1: too much, too little.
-        uncertainty: The field that says how well it is known; more than half of that must it be off.
+        mine: Their values, [episodes, cameras].
+        theirs: Values of the references, [references, cameras].
+        limit: In the unit of the values.
+        signs: 1 and -1: too much, too little.
+        known: What they must be off by as well, [episodes, cameras].
     """
-    for column in range(len(batch.group.cameras)):
-        values = batch.group.table[field][:, column].astype(np.float64)
-        values = values[np.isfinite(values)]
-        if len(values) <= MIN_OTHERS:
+    for column, camera in enumerate(batch.group.cameras):
+        others = theirs[:, column].astype(np.float64)
+        others = others[np.isfinite(others)]
+        if len(others) <= MIN_OTHERS:
             continue
-        middle = float(np.median(values))
-        spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        mine = batch.table[field][:, column].astype(np.float64)
+        middle = float(np.median(others))
+        spread = 1.4826 * float(np.median(np.abs(others - middle)))
+        values = mine[:, column].astype(np.float64)
         with np.errstate(invalid="ignore"):
-            off = np.abs(mine - middle) > max(limit, SPREADS * spread)
-            off &= np.isin(np.sign(mine - middle), sign)
-            if uncertainty:
-                off &= np.abs(mine - middle) > KNOWN_SHARE * batch.table[uncertainty][:, column]
+            off = np.abs(values - middle) > max(limit, SPREADS * spread)
+            off &= np.isin(np.sign(values - middle), signs)
+            if known is not None:
+                off &= np.abs(values - middle) > known[:, column]
         for row in np.flatnonzero(off):
             yield Odd(
                 episode_id=batch.ids[row],
-                camera=batch.group.cameras[column],
-                found=float(mine[row]),
+                camera=camera,
+                found=float(values[row]),
                 undone=middle,
                 spread=spread,
                 others=tuple(i for i in batch.group.ids[:16] if i != batch.ids[row]),
-                number=len(values) - 1,
+                number=len(others) - 1,
             )

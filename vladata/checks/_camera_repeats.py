@@ -38,7 +38,8 @@ STANDING = 3
 SLOWEST = 10.0
 """A frame that is shown more often than this stands, and its camera is not only slow."""
 GAP_PERIODS = 4.5
-"""Longer intervals are gaps and say nothing of the rate."""
+"""Longer intervals are gaps and say nothing of the rate; periods are the usual ones where the camera is slower than it
+must be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,9 +168,12 @@ def real_rate(scanned: CameraScan, repeats: Repeats, wanted_hz: float) -> float 
     """Different frames per second, while the robot moves; None where that can't be told."""
     time = scanned.time_ns[scanned.start : scanned.stop]
     intervals = np.diff(time)
-    intervals = intervals[(intervals > 0) & (intervals <= GAP_PERIODS * 1e9 / wanted_hz)]
+    intervals = intervals[intervals > 0]
     if len(intervals) < MIN_MOVING:
         return None
+    # Of a camera that is many times slower than it must be, every interval would be a gap.
+    period = max(1e9 / wanted_hz, float(np.median(intervals)))
+    intervals = intervals[intervals <= GAP_PERIODS * period]
     counts = ~_standing(repeats)
     if repeats.is_moving is not None:
         counts &= repeats.is_moving

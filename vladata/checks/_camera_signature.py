@@ -14,6 +14,7 @@ from ..episode import Episode
 from ._camera_motion import image_delay
 from ._check import EpisodeFacts, Feature
 from ._frames import CELLS, CameraScan, scan
+from ._sharpness import SCALES
 
 __all__ = ["Batch", "Group", "batches", "distances", "groups_of", "pack", "unpack"]
 
@@ -30,7 +31,7 @@ RECORD = np.dtype(
         ("camera", "S64"),
         ("is_seen", "u1"),
         ("layout", "u1", (CELLS, CELLS, 3)),
-        ("sharpness", "<f4"),
+        ("sharpness", "<f4", (SCALES,)),
         ("delay_ms", "<f4"),
         ("uncertainty_ms", "<f4"),
     ]
@@ -61,7 +62,7 @@ def _record(scanned: CameraScan) -> tuple[object, ...]:
         scanned.stream.name.encode(),
         is_seen,
         np.round(layout).astype(np.uint8),
-        float(np.median([p.sharpness for p in pictures])) if is_seen else np.nan,
+        np.median([p.sharpness for p in pictures], axis=0) if is_seen else np.full(SCALES, np.nan),
         np.nan if delay is None else delay.delay_ms,
         np.nan if delay is None else delay.uncertainty_ms,
     )

@@ -15,6 +15,8 @@ from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
 from ._camera_motion import Robot, liveliest, robot_of
 from ._look import corrected, part
+from ._packets import problem_of
+from ._sharpness import SCALES, sharpness_of
 
 __all__ = ["BLACK", "CELLS", "PLAIN", "CameraScan", "Changes", "Picture", "scan"]
 
@@ -73,9 +75,8 @@ class Picture:
     """Mean colours of 8 x 8 parts, [8, 8, 3]."""
     shapes: float
     """Standard deviation of the channel of them that varies most."""
-    sharpness: float
-    """log2 of the energy of the finest details over those twice as large, at 320 pixels at most; NaN where it is too
-    small, and for depth."""
+    sharpness: NDArray[np.float32]
+    """As `sharpness_of` has it, at 320 pixels at most, [4]; NaN for depth."""
 
     def is_black(self, mean: float = BLACK) -> bool:
         """Dark all over: a dark scene with shapes in it is none."""
@@ -174,6 +175,7 @@ class _Scanner:
         packets = np.arange(len(self.stream.frames.sizes))
         if track is not None and len(track.pts) == len(packets):
             packets = np.argsort(track.pts, kind="stable")[track.lead_in : len(track.pts) - track.lead_out]
+        self.shown = packets
         self.stop = max(self.start, min(self.stop, len(packets)))
         affordable = CONSECUTIVE_PIXELS // max(self.stream.height * self.stream.width, 1)
         length = int(np.clip(affordable, NUM_CONSECUTIVE, 5 * NUM_CONSECUTIVE))
@@ -272,13 +274,18 @@ class _Scanner:
         """Read every packet once more than decoding does, and decode what was chosen, going forward only."""
         from ..frame_decoder import FrameDecoder
 
-        frames = self.stream.frames
-        for packet in range(len(frames.sizes)):
+        frames, track = self.stream.frames, self.stream.video
+        extradata = track.extradata if track is not None else b""
+        places = np.zeros(len(frames.sizes), dtype=np.intp)  # those of a lead-in come before the first frame
+        places[self.shown] = np.arange(len(self.shown))
+        for packet, place in enumerate(places.tolist()):
             _beat(packet)
             try:
-                frames.read(packet)
+                problem = problem_of(frames.read(packet), self.stream.codec, extradata)
             except EpisodeFormatError as error:
-                self.damaged[packet] = str(error)
+                problem = str(error)
+            if problem:
+                self.damaged.setdefault(place, problem)
         try:
             decode = FrameDecoder(self.stream).decode_small
         except SourceError as error:
@@ -368,7 +375,7 @@ def _picture(index: int, pixels: NDArray[np.generic], size: tuple[int, int]) -> 
         reduced=reduced,
         cells=cells,
         shapes=_spread(cells.reshape(-1, 3)),
-        sharpness=_sharpness(pixels[..., 1]) if is_color else np.nan,
+        sharpness=sharpness_of(pixels[..., 1]) if is_color else np.full(SCALES, np.nan, np.float32),
     )
 
 
@@ -381,20 +388,3 @@ def _spread(values: NDArray[np.floating]) -> float:
 def _cells(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     small = images.resize(np.ascontiguousarray(pixels, dtype=np.uint8), CELLS, CELLS)
     return small.astype(np.float32)
-
-
-def _sharpness(grey: NDArray[np.generic]) -> float:
-    """Second differences, which know no slow change of brightness, at two scales."""
-    height, width = (n // 2 * 2 for n in grey.shape)
-    fine = grey[:height, :width].astype(np.float32)
-    coarse = fine[::2] + fine[1::2]
-    coarse = (coarse[:, ::2] + coarse[:, 1::2]) * np.float32(0.25)
-    if min(coarse.shape) < 8:
-        return float("nan")
-    energies = [float(np.square(_bent(level)).mean()) + 1e-2 for level in (fine, coarse)]
-    return float(np.log2(energies[0] / energies[1]))
-
-
-def _bent(level: NDArray[np.floating]) -> NDArray[np.floating]:
-    around = level[2:, 1:-1] + level[:-2, 1:-1] + level[1:-1, 2:] + level[1:-1, :-2]
-    return np.asarray(around - 4 * level[1:-1, 1:-1])

@@ -1,18 +1,24 @@
-"""Finds instructions that differ from a frequent one by a typing error only."""
+"""Finds instructions that differ from a frequent one by typing errors only."""
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice, product
 
+from ._look import listed
 from ._words import FUNCTION_WORDS, is_word
 
 __all__ = ["Variant", "distance", "variants"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-LONG = 8
-"""From this length on, a word may have two errors."""
+SHORT, LONG = 4, 8
+"""Below the first, words of other letters are most often words themselves; from the second on, a word may have two
+errors of any kind."""
+MOST_WRONG = 3
+"""Words of a text that may be wrong."""
+MOST_TRIED = 64
+"""Ways to put them right that are tried."""
 VOWELS = frozenset("aeiouy")
 LAST_ALPHABETIC = 0x58F
 """Beyond are scripts in which one character is a syllable or a word."""
@@ -68,49 +74,66 @@ def _writing(text: str, other: str) -> str:
 
 
 class _Near:
-    """Frequent texts by what is left without one word, and then by that word without a letter or two."""
+    """Frequent texts by their words, and these words by what is left of them without a letter or two."""
 
     def __init__(self, words: Mapping[str, tuple[str, ...]], frequent: set[str], counts: Mapping[str, int]) -> None:
         self._words, self._counts = words, counts
         self._users = Counter(w for found in words.values() for w in set(found))
-        self._index: dict[tuple[tuple[str, ...], int, str], list[str]] = defaultdict(list)
-        for text in frequent:
-            for i, word in enumerate(words[text]):
-                rest = words[text][:i] + words[text][i + 1 :]
-                for part in _shortened(word):
-                    self._index[rest, i, part].append(text)
+        self._texts: dict[tuple[str, ...], str] = {}
+        for text in sorted(frequent, key=lambda t: -counts[t]):
+            self._texts.setdefault(words[text], text)
+        self._index: dict[str, list[str]] = defaultdict(list)
+        for word in sorted({w for t in frequent for w in words[t] if w.isalpha()}):
+            for part in _shortened(word):
+                self._index[part].append(word)
 
     def find(self, text: str, rare_part: float) -> tuple[str, str]:
-        """The most frequent text that differs by a typing error in one word, and the difference."""
-        best, difference = "", ""
+        """The most frequent text that differs by typing errors in one to three words, and the difference."""
         words = self._words[text]
-        for i, word in enumerate(words):
-            # A word that other instructions have as well, or that everybody knows, is meant.
-            if self._users[word] > 1 or not _can_be_wrong(word):
-                continue
-            rest = words[:i] + words[i + 1 :]
-            for other in {t for part in _shortened(word) for t in self._index.get((rest, i, part), ())}:
-                meant = self._words[other][i]
-                is_rare = self._counts[text] <= rare_part * self._counts[other]
-                if is_rare and _is_typo(word, meant) and self._counts[other] > self._counts.get(best, 0):
-                    best, difference = other, f"{word!r} for {meant!r}"
+        # A word that other instructions have as well is meant; one that no other has must be wrong if this text is
+        # another one.
+        odd = [i for i, word in enumerate(words) if self._users[word] == 1]
+        if not 1 <= len(odd) <= MOST_WRONG:
+            return "", ""
+        best, difference = "", ""
+        for tried in islice(product(*(self._meant(words[i]) for i in odd)), MOST_TRIED):
+            right = dict(zip(odd, (word for word, _ in tried), strict=True))
+            other = self._texts.get(tuple(right.get(i, word) for i, word in enumerate(words)), "")
+            # Where one word is surely wrong, another that is a letter off is wrong as well.
+            is_rare = any(sure for _, sure in tried) and self._counts[text] <= rare_part * self._counts.get(other, 0)
+            if is_rare and self._counts[other] > self._counts.get(best, 0):
+                best, difference = other, listed([f"{words[i]!r} for {word!r}" for i, word in right.items()])
         return best, difference
 
+    def _meant(self, word: str) -> list[tuple[str, bool]]:
+        """Words of frequent texts that one may be with errors, and whether it surely is; sorted."""
+        if len(word) < 2 or not word.isalpha() or ord(max(word)) > LAST_ALPHABETIC:
+            return []
+        near = sorted({other for part in _shortened(word) for other in self._index.get(part, ())})
+        surely = {other for other in near if not is_word(word) and _is_typo(word, other)}
+        return [(other, other in surely) for other in near if other in surely or _is_letter_off(word, other)]
 
-def _can_be_wrong(word: str) -> bool:
-    return len(word) > 1 and word.isalpha() and ord(max(word)) <= LAST_ALPHABETIC and not is_word(word)
+
+def _is_letter_off(word: str, meant: str) -> bool:
+    if min(len(word), len(meant)) < SHORT - 1 or abs(len(word) - len(meant)) > 1 or len(set(word) ^ set(meant)) > 2:
+        return False
+    return distance(word, meant) == 1 and not _is_form(word, meant) and not _is_form(meant, word)
 
 
 def _is_typo(word: str, meant: str) -> bool:
     """Whether a word is another one with an error; plurals, and short words of other letters, are words themselves."""
-    if not meant.isalpha() or word == meant or _is_form(word, meant) or _is_form(meant, word):
-        return False
+    most, letters = 1, (set(word), set(meant))
+    length = min(len(word), len(meant))
     if meant in FUNCTION_WORDS:
-        return distance(word, meant) == 1
-    if min(len(word), len(meant)) < 4:
-        return distance(word, meant) == 1 and _looks_wrong(word, meant)
-    most = 2 if min(len(word), len(meant)) >= LONG else 1
-    return distance(word, meant) <= most
+        most = 1 + (letters[0] == letters[1])
+    elif length >= LONG or (length > SHORT and letters[0] <= letters[1]):
+        # Letters that were exchanged, doubled or left out make no other word so easily as other letters do.
+        most = 2
+    if abs(len(word) - len(meant)) > most or len(letters[0] ^ letters[1]) > 2 * most:
+        return False
+    if word == meant or distance(word, meant) > most or _is_form(word, meant) or _is_form(meant, word):
+        return False
+    return length >= SHORT or meant in FUNCTION_WORDS or _looks_wrong(word, meant)
 
 
 def _looks_wrong(word: str, meant: str) -> bool:
@@ -125,9 +148,9 @@ def _is_form(word: str, base: str) -> bool:
 
 
 def _shortened(word: str) -> set[str]:
-    """A word, and what is left of it without one letter, and without two where it is long."""
+    """A word, and what is left of it without one letter, and without two where it is not short."""
     found = {word}
-    for count in range(1, 3 if len(word) >= LONG - 2 else 2):
+    for count in range(1, 3 if len(word) >= SHORT else 2):
         if count < len(word) <= 24:
             found |= {"".join(c) for c in combinations(word, len(word) - count)}
     return found

@@ -321,12 +321,12 @@ def _apart(odd: compare.Odd, unit: str) -> str:
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
-def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.5) -> Iterator[Finding]:
+def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.0) -> Iterator[Finding]:
     """A camera is as sharp as in the other episodes."""
     for batch in batches(facts, signature):
-        for odd in compare.far_off(batch, "sharpness", float(np.log2(max(factor, 1.0))), (-1,)):
+        for odd in compare.blurred(batch, float(np.log2(max(factor, 1.0)))):
             weaker = 2.0 ** (odd.undone - odd.found)
-            says = f"is blurred: its finest details are {weaker:.1f} times weaker than in the median of {odd.number:,} "
+            says = f"is blurred: its fine details are {weaker:.1f} times weaker than in the median of {odd.number:,} "
             says += f"other episodes; at most {factor:.3g} times must be"
             yield _finding(odd, says, weaker)
 
@@ -335,7 +335,7 @@ def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.5) -> Iterator[F
 def latency(facts: Sequence[EpisodeFacts], *, limit_ms: float = 40.0) -> Iterator[Finding]:
     """A camera shows the robot's motion as late as in the other episodes."""
     for batch in batches(facts, signature):
-        for odd in compare.far_off(batch, "delay_ms", limit_ms, (-1, 1), "uncertainty_ms"):
+        for odd in compare.late(batch, limit_ms):
             late = odd.found - odd.undone
             says = f"shows motion {abs(late):.0f} ms {'later' if late > 0 else 'earlier'} than in the median of "
             says += f"{odd.number:,} other episodes ({odd.found:.0f} ms after the robot; {odd.undone:.0f} ms there, "

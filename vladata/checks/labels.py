@@ -242,8 +242,8 @@ def similar_spellings(facts: Sequence[EpisodeFacts], *, rare: float = 0.2, episo
         number = "1 episode" if len(ids) == 1 else f"{len(ids):,} episodes"
         yield Finding(
             message=f"instruction {named(variant.rare, 80)} ({number}) differs from {named(variant.frequent, 80)} "
-            f"({counts[variant.frequent]:,} episodes) only by {clip(printable(variant.difference), 60)}; one task must "
-            "be written in one way",
+            f"({counts[variant.frequent]:,} episodes) only by {clip(printable(variant.difference), 100)}; one "
+            "task must be written in one way",
             location="/instructions",
             episode_id=ids[0],
             others=tuple(ids[1:]),
