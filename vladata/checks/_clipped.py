@@ -59,7 +59,7 @@ def clipped(seen: Numbers, least: float) -> list[Clipped]:
     for place, bounds, is_limit in (*_limits(seen, columns), *_tops(values)):
         at = (np.abs(values[:, place] - bounds[0]) <= bounds[1]) & moves
         count = int(at.sum())
-        if count < least * total or any(c.column == columns[place] for c in found):
+        if count < max(least * total, 1) or any(c.column == columns[place] for c in found):
             continue
         column, spans = values[:, place], runs(at)
         enough = LEAST_VALUES if is_limit else TOP_VALUES

@@ -68,8 +68,9 @@ def measured_drift(episode: Episode, stream: AnyStream, ppm: float, jump_ns: flo
 
 
 def lead_ns(episode: Episode, stream: AnyStream) -> Int64Array:
-    """How far each sample's stamp is ahead of its receipt, as synchronization corrected it, [n]; empty where no receipt
-    is known, or the two clocks count from different starts.
+    """How far each sample's stamp is ahead of its receipt, as synchronization corrected it, [n].
+
+    Empty where no receipt is known, or the two clocks count from different starts.
     """
     receive = stream.receive_time_ns
     if receive is None or len(receive) != len(stream.time_ns):

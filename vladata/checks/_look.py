@@ -15,9 +15,11 @@ from ..sync.timing import Correction
 from ..units import Clock, Unit
 
 __all__ = [
+    "MOST_TIMES",
     "Numbers",
     "corrected",
     "correction",
+    "excess",
     "listed",
     "numbers",
     "part",
@@ -32,6 +34,9 @@ __all__ = [
     "summary",
     "timed_streams",
 ]
+
+MOST_TIMES = 1e6
+"""Magnitudes end here: what is not finite can't be compared."""
 
 Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -228,6 +233,11 @@ def listed(words: Sequence[str], most: int = 4, noun: str = "") -> str:
 def share(count: int, total: int, noun: str) -> str:
     """`34 of 500 steps (6.8 %)`."""
     return f"{count:,} of {total:,} {noun} ({100 * count / max(total, 1):.1f} %)"
+
+
+def excess(value: float, limit: float) -> float:
+    """How many times a limit a value is, a million at most: a limit may be 0."""
+    return min(value / limit, MOST_TIMES) if limit > 0 else MOST_TIMES
 
 
 def quantity(value: float, unit: Unit, digits: int = 4) -> str:

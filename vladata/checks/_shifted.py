@@ -43,7 +43,7 @@ def copies(pairs: Pairs, action: str, *, share: float, steps: float) -> Copies |
     columns = np.array([i for i, p in enumerate(pairs.items) if p.action == action])
     for shift in SHIFTS:
         equal, moves = _equal(pairs, columns, shift)
-        judged = moves >= steps
+        judged = moves >= max(steps, 1)
         found = np.flatnonzero(judged & (equal >= share * moves))
         if len(found) and 2 * len(found) > judged.sum():
             return Copies(

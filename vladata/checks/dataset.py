@@ -27,7 +27,7 @@ def outliers(
     reach: float = 1.0,
 ) -> Iterator[Finding]:
     """An episode is like the others of its task in length, path, speed, start and range."""
-    limits = Limits(episodes=round(episodes), times=times, spread=spread, beyond=beyond, reach=reach)
+    limits = Limits(episodes=max(3, round(episodes)), times=times, spread=spread, beyond=beyond, reach=reach)
     found = outlying_lengths(facts, limits)
     for index, other in outlying_values(facts, limits).items():
         if index not in found:  # an episode three times as long also has a longer path
@@ -121,7 +121,7 @@ def outcomes(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: fl
     """Neither success nor failure is many times as frequent as the other."""
     counts = Counter(fact.outcome for fact in facts if fact.outcome)
     total = counts.total()
-    if total < episodes:
+    if total < max(episodes, 1):
         return
     (most, many), few = counts.most_common(1)[0], total - counts.most_common(1)[0][1]
     if few * times <= many:

@@ -9,7 +9,7 @@ from ..episode import Episode
 from ..finding import Finding, Severity
 from ._check import EpisodeFacts, check, dataset_check, feature
 from ._lag import Lag, estimate
-from ._look import listed, quantity
+from ._look import excess, listed, quantity
 from ._mode import OtherMode, other_modes
 from ._order import inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
@@ -68,7 +68,7 @@ def _is_sure(lag: Lag, height: float) -> bool:
     return lag.height >= height and lag.other <= CLEAR * lag.height
 
 
-@feature
+@feature(dtype="float64", shape=(2,))
 def measured_lag(episode: Episode) -> FloatArray | None:
     """Lag of the states behind their commands in steps, and its correlation, [2]; None where it is not known."""
     found = estimate(episode)
@@ -257,5 +257,5 @@ def kinematics(episode: Episode, *, distance: float = 0.02, angle: float = 0.1) 
             f"{distance:g} m, and {found.worst:.4f} m at step {found.worst_step:,}){turned}{cause}",
             location=f"/streams/{chain.pose}/values",
             steps=(found.worst_step, found.worst_step + 1),
-            magnitude=max(found.distance / distance, (found.angle or 0.0) / angle),
+            magnitude=max(excess(found.distance, distance), excess(found.angle, angle) if found.angle else 0.0),
         )

@@ -12,7 +12,7 @@ from ..units import Clock, Mode, Unit
 from ._check import check
 from ._clipped import clipped
 from ._leaps import accelerations, leaps
-from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._look import MOST_TIMES, Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between
 from ._motion import FILLERS, GRIPPERS, is_place, period_s, places, sizes, updates
 from ._shake import Shake, log_dimensionless_jerk, shake
 from ._still import SPEEDS, Still, still
@@ -26,8 +26,6 @@ MIN_SAMPLES = 20
 """Fewer samples don't show how a signal moves."""
 MIN_ACTIONS = 8
 """Fewer actions have no share."""
-MOST = 1e6
-"""Magnitudes end here: what is not a number can't be compared."""
 MIN_PAUSED_S = 4.0
 """Pauses are no part of a shorter episode."""
 
@@ -61,7 +59,7 @@ def acceleration(episode: Episode) -> Iterator[Finding]:
                 message=f"{seen.signal.name}.{text.replace('@', where_text)}{others}",
                 location=seen.location,
                 steps=steps_between(episode, seen.stream, time, time),
-                magnitude=min(ratio, MOST),
+                magnitude=min(ratio, MOST_TIMES),
                 dimensions=tuple(names),
             )
 
@@ -199,7 +197,7 @@ def _shaking(
         f"{look.frequency_hz[worst]:.2g} Hz; what is faster than a hand must stay below "
         f"{quantity(least[worst], unit, 3)} (log dimensionless jerk {smoothness:.1f})",
         location=seen.location,
-        magnitude=min(ratio, MOST),
+        magnitude=min(ratio, MOST_TIMES),
         dimensions=tuple(judged[c].name for c in shaking),
     )
 
@@ -239,7 +237,7 @@ def _idle_end(episode: Episode, found: Still, count: int, most: float, *, is_hea
         f"within {_time(episode, found, most)}",
         location=found.locations[0],
         steps=span if span is not None and 0 <= span[0] < span[1] <= total else None,
-        magnitude=length / most,
+        magnitude=excess(length, most),
     )
 
 
@@ -304,7 +302,7 @@ def no_ops(episode: Episode, *, most: float = 0.25, norm: float = 1e-4) -> Itera
         for column, dimension in enumerate(dimensions):
             if dimension.kind in GRIPPERS:
                 idle &= _gripper_rests(seen.values[:, column], dimension, norm)
-        if idle.mean() < most:
+        if not idle.any() or idle.mean() < most:
             continue
         found = runs(idle)
         start, stop = max(found, key=lambda r: r[1] - r[0])

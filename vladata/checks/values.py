@@ -280,7 +280,7 @@ def _stuck_dimensions(
     found: list[tuple[int, int, int]] = []
     for column in positions:
         start, stop = _longest(~changes[:, column])
-        is_long = total > stop - start and rule.is_long(stop - start, least, total)
+        is_long = 1 < stop - start < total and rule.is_long(stop - start, least, total)
         if is_long and moving[start : stop - 1].mean() > least:
             found.append((stop - start, column, start))
     if found:
