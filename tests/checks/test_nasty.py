@@ -230,6 +230,7 @@ def assert_sound(findings):
     """Nothing crashed, and every report can be written."""
     assert [f.traceback for f in findings if f.traceback] == []
     assert not [f for f in findings if f.message.startswith("could not run")]
+    assert all(np.isfinite(f.magnitude) for f in findings)
     report = Report(findings=tuple(findings))
     assert from_json(to_json(report)) == report
 

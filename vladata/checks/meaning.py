@@ -85,7 +85,7 @@ def lag(
     groups: dict[str, list[tuple[int, float]]] = {}
     for index, fact in enumerate(facts):
         value = measured_lag.of(fact)
-        if value is not None and value[1] >= height:
+        if value is not None and value[1] >= height and np.isfinite(value).all():
             groups.setdefault(fact.embodiment, []).append((index, float(value[0])))
     odd: dict[int, tuple[float, float, float, int]] = {}
     for members in groups.values():

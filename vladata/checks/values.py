@@ -12,7 +12,7 @@ from ..finding import Finding, Severity
 from ..sync.clock import summarize
 from ..units import Clock, Kind, Mode, Unit
 from ._check import check
-from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between
 from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
@@ -96,7 +96,7 @@ def limits(episode: Episode, *, tolerance: float = 1e-3) -> Iterator[Finding]:
                     f"{share(int(outside.sum()), len(values), 'samples')} are outside{hint}",
                     location=seen.location,
                     steps=steps_between(episode, seen.stream, time, time),
-                    magnitude=float(beyond[worst]) / (high - low),
+                    magnitude=excess(float(beyond[worst]), high - low),
                 )
 
 
@@ -137,7 +137,7 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
                     f"{unit}, and {share(int(too_fast.sum()), len(speed), 'intervals')} are faster",
                     location=seen.location,
                     steps=steps_between(episode, seen.stream, int(seen.time_ns[worst]), int(seen.time_ns[worst + 1])),
-                    magnitude=float(speed[worst]) / dimension.max_velocity,
+                    magnitude=excess(float(speed[worst]), dimension.max_velocity),
                 )
 
 
