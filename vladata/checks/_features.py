@@ -13,16 +13,14 @@ from ..episode import Episode
 from ..units import Kind, Mode
 from ._check import EpisodeFacts, Feature
 from ._look import Numbers, numbers
+from ._motion import GRIPPERS, POSITIONS
 
 __all__ = ["ROWS", "Column", "columns_of", "layout", "path", "rows", "summary"]
 
 FloatArray = NDArray[np.float64]
 
-POSES = frozenset(
-    {Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION, Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND, Kind.OTHER}
-)
+POSES = POSITIONS | GRIPPERS | {Kind.OTHER}
 """Kinds that say where the robot is."""
-GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
 ROWS = ("first", "last", "lowest", "highest", "path", "offset")
 """Rows of `summary`."""
 PHASES = 8

@@ -1,12 +1,12 @@
 """How many steps a measured motion comes after its command: the highest correlation of their changes."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..episode import Episode
+from ._memory import remembered
 from ._pairs import Pairs, changes, paired
 
 __all__ = ["Lag", "estimate", "moving"]
@@ -56,14 +56,12 @@ class Lag:
         return round(self.steps) if np.isfinite(self.steps) else 0
 
 
-@lru_cache(maxsize=1)
+@remembered
 def estimate(episode: Episode) -> Lag | None:
     """The lag between an episode's commands and its states; None where too few steps or no pairs are there.
 
     A target that is held from the step on is reached later: 1 is a robot that gets there within a step. A delta is done
     within its own step: 0.
-
-    The last episode's is kept, for the next check.
     """
     every = paired(episode)
     pairs = every.of([i for i, p in enumerate(every.items) if not p.is_gripper])

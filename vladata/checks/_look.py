@@ -1,8 +1,7 @@
 """How checks look at an episode: the part of a stream that belongs to its steps, places, runs, words for numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from ..recording import AnyStream, FrameStream, Stream
 from ..sync.clock import ClockSummary, summarize
 from ..sync.timing import Correction
 from ..units import Clock, Unit
+from ._memory import remembered
 
 __all__ = [
     "MOST_TIMES",
@@ -62,35 +62,13 @@ class Numbers:
         return f"/streams/{self.signal.name}/values"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """What was found out about an episode, for the next check: by stream, each beside the stream it holds for."""
-
-    parts: dict[str, tuple[AnyStream, slice]] = field(default_factory=dict)
-    summaries: dict[str, tuple[AnyStream, ClockSummary]] = field(default_factory=dict)
-    corrections: dict[str, Correction] = field(default_factory=dict)
-
-
-@lru_cache(maxsize=1)
-def _seen(_: Episode) -> _Seen:
-    """The last episode's, for all checks judge one episode before the next."""
-    return _Seen()
-
-
+@remembered
 def part(episode: Episode, stream: AnyStream) -> slice:
     """The samples of a stream that its episode's steps span, with one step period on either side.
 
     What an edit has trimmed away, and what was recorded before all required streams ran, is not judged. The whole
     stream where nothing of it lies there, and where there are no steps.
     """
-    parts = _seen(episode).parts
-    known = parts.get(stream.name)
-    if known is None or known[0] is not stream:
-        known = parts[stream.name] = (stream, _part(episode, stream))
-    return known[1]
-
-
-def _part(episode: Episode, stream: AnyStream) -> slice:
     time = stream.time_ns
     steps = episode.steps.time_ns
     whole = slice(0, len(time))
@@ -111,13 +89,10 @@ def stamps(episode: Episode, stream: AnyStream) -> tuple[int, Int64Array]:
     return cut.start, stream.time_ns[cut]
 
 
+@remembered
 def summary(episode: Episode, stream: AnyStream) -> ClockSummary:
     """Rate, jitter and odd stamps of the samples that belong to the steps."""
-    summaries = _seen(episode).summaries
-    known = summaries.get(stream.name)
-    if known is None or known[0] is not stream:
-        known = summaries[stream.name] = (stream, summarize(stamps(episode, stream)[1]))
-    return known[1]
+    return summarize(stamps(episode, stream)[1])
 
 
 def timed_streams(episode: Episode) -> Iterator[AnyStream]:
@@ -125,12 +100,9 @@ def timed_streams(episode: Episode) -> Iterator[AnyStream]:
     return (s for s in episode.streams.values() if s.clock is not Clock.NOMINAL)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def numbers(episode: Episode) -> tuple[Numbers, ...]:
-    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`.
-
-    The last episode's are kept, for the next check.
-    """
+    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`."""
     return tuple(_numbers(episode))
 
 
@@ -153,15 +125,9 @@ def _numbers(episode: Episode) -> Iterator[Numbers]:
         )
 
 
+@remembered
 def correction(episode: Episode, name: str) -> Correction:
     """What synchronization did to a stream's stamps, as the provenance tells."""
-    corrections = _seen(episode).corrections
-    if name not in corrections:
-        corrections[name] = _correction(episode, name)
-    return corrections[name]
-
-
-def _correction(episode: Episode, name: str) -> Correction:
     policy = _at(_at(episode.provenance, "sync"), "policy")
     rule = _at(_at(policy, "streams"), name)
     if not isinstance(rule, Mapping):

@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embodiment import Dimension, Signal
+from ..episode import Episode
 from ..units import Clock, Kind, Mode, RotationConvention, Unit
 from ._look import Numbers
+from ._memory import remembered
 
 __all__ = [
     "FILLERS",
     "GRIPPERS",
     "MOST_ROWS",
     "POSITIONS",
+    "SPEEDS",
     "is_place",
     "is_switch",
     "period_s",
@@ -30,6 +33,7 @@ FloatArray = NDArray[np.float64]
 
 GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
 POSITIONS = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION})
+SPEEDS = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 FILLERS = frozenset({Kind.PADDING, Kind.TERMINATE})
 MOST_ROWS = 300
 """Differences that noise is measured by; of more, evenly chosen ones."""
@@ -55,7 +59,8 @@ def turns(signal: Signal, dimension: Dimension) -> bool:
     return dimension.kind is Kind.ROTATION or (dimension.kind is Kind.JOINT_POSITION and dimension.limits is None)
 
 
-def places(seen: Numbers) -> tuple[list[int], FloatArray]:
+@remembered
+def places(_: Episode, seen: Numbers) -> tuple[list[int], FloatArray]:
     """Columns that are places and their values, [n, C]; angles run on where they wrap.
 
     What is not finite is the value before it: `values.finite` speaks of it.

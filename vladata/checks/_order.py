@@ -10,7 +10,7 @@ from ..units import Unit
 from ._lag import Lag, moving
 from ._pairs import Pairs
 
-__all__ = ["Mirrored", "Polarity", "Swapped", "inverted_grippers", "mirrored", "swapped"]
+__all__ = ["Follow", "Mirrored", "Polarity", "Swapped", "follow", "inverted_grippers", "mirrored", "swapped"]
 
 FloatArray = NDArray[np.float64]
 
@@ -125,9 +125,11 @@ def _judged(lag: Lag) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Follow:
-    """How the changes of states follow those of commands."""
+class Follow:
+    """How the changes of states follow those of commands, of the pairs of which both sides move."""
 
+    chosen: list[int]
+    """Places of these pairs, in the lag's: K of them."""
     best: FloatArray
     """Highest correlation of each command with each state over all lags, [K, K]."""
     worst: FloatArray
@@ -136,7 +138,11 @@ class _Follow:
     """Where it is highest, [K, K]."""
 
 
-def _follow(lag: Lag, chosen: list[int]) -> _Follow:
+def follow(lag: Lag) -> Follow | None:
+    """Compare all commands with all states; None where nothing moves."""
+    chosen = _judged(lag)
+    if not chosen:
+        return None
     wanted, moved = lag.wanted[:, chosen], lag.moved[:, chosen]
     most = min(max(3, round(1.5 * abs(lag.steps)) if np.isfinite(lag.steps) else 0), LONGEST, len(wanted) // 4)
     wanted, moved = _centred(wanted), _centred(moved)
@@ -144,23 +150,22 @@ def _follow(lag: Lag, chosen: list[int]) -> _Follow:
         sizes = [np.sqrt(np.einsum("tk,tk->k", x, x)) for x in (wanted, moved)]
         products = np.stack([wanted[: len(wanted) - k].T @ moved[k:] for k in range(most + 1)])
         every = np.nan_to_num(products / np.outer(*sizes), posinf=0.0, neginf=0.0)
-    return _Follow(best=every.max(axis=0), worst=every.min(axis=0), lag=np.argmax(every, axis=0))
+    return Follow(chosen=chosen, best=every.max(axis=0), worst=every.min(axis=0), lag=np.argmax(every, axis=0))
 
 
-def swapped(lag: Lag, *, correlation: float) -> Swapped | None:
+def swapped(lag: Lag, seen: Follow, *, correlation: float) -> Swapped | None:
     """Find commands that are followed by each other's joints; joints that move alike are nobody's.
 
     All of them together must be a permutation. Where targets, or ways that deltas add up to, are much nearer to another
     joint than to their own, half the correlation is enough; else deltas must be followed with this correlation by
     another joint, more clearly than by their own.
     """
-    chosen = _judged(lag)
+    chosen = seen.chosen
     if len(chosen) < 2:
         return None
-    follow = _follow(lag, chosen)
-    own = np.maximum(np.diag(follow.best), 0.0)
-    off = np.where(np.eye(len(chosen), dtype=bool) | ~_comparable(lag, chosen), -np.inf, follow.best)
-    distance = _distances(lag, chosen, int(np.median(np.diag(follow.lag))))
+    own = np.maximum(np.diag(seen.best), 0.0)
+    off = np.where(np.eye(len(chosen), dtype=bool) | ~_comparable(lag, chosen), -np.inf, seen.best)
+    distance = _distances(lag, chosen, int(np.median(np.diag(seen.lag))))
     near = (distance < ALIKE * np.diag(distance)[:, None]) & (off >= correlation / 2)
     target = np.where(near.any(axis=1), np.argmin(np.where(near, distance, np.inf), axis=1), -1)
     moved = _cycles(target)
@@ -174,7 +179,7 @@ def swapped(lag: Lag, *, correlation: float) -> Swapped | None:
     return Swapped(
         pairs=tuple(chosen[k] for k in moved),
         follows=tuple(chosen[int(target[k])] for k in moved),
-        own=float(np.diag(follow.best)[moved].max()),
+        own=float(np.diag(seen.best)[moved].max()),
         other=float(off[moved, target[moved]].min()),
     )
 
@@ -219,13 +224,10 @@ def _centred(values: FloatArray) -> FloatArray:
     return np.asarray(values - values.mean(axis=0))
 
 
-def mirrored(lag: Lag, *, correlation: float) -> list[Mirrored]:
+def mirrored(lag: Lag, seen: Follow, *, correlation: float) -> list[Mirrored]:
     """Commands whose joints go the other way, and at no lag the same way; of targets the levels are opposite too."""
-    chosen = _judged(lag)
-    if not chosen:
-        return []
-    follow = _follow(lag, chosen)
-    worst, best = np.diag(follow.worst), np.diag(follow.best)
+    chosen = seen.chosen
+    worst, best = np.diag(seen.worst), np.diag(seen.best)
     levels = _correlation(lag.pairs.commanded[:, chosen], lag.pairs.measured[:, chosen])
     is_opposite = (worst <= -correlation) & (best < -ALIKE * worst)
     is_opposite &= lag.pairs.is_rate[chosen] | (levels <= -correlation)

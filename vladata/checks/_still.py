@@ -1,7 +1,6 @@
 """When a robot stands still: all that it measures of its places, or what it is commanded where it measures none."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,7 +10,8 @@ from ..embodiment import Dimension
 from ..episode import Episode
 from ..units import Clock, Kind, Mode, Unit
 from ._look import Numbers, numbers
-from ._motion import FILLERS, GRIPPERS, POSITIONS, period_s, sizes, spread, updates
+from ._memory import remembered
+from ._motion import FILLERS, GRIPPERS, POSITIONS, SPEEDS, period_s, sizes, spread, updates
 
 __all__ = ["Still", "still"]
 
@@ -31,7 +31,6 @@ NOISE_FACTOR = 6.0
 """Standard deviations of the noise that are no motion, …"""
 MOST_NOISE = 5.0
 """… up to so many times the threshold."""
-SPEEDS = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +56,7 @@ class Still:
         return int(np.argmin(self.mask[::-1])) if not self.mask.all() else len(self.mask)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def still(episode: Episode, angle: float, length: float, part: float) -> Still | None:
     """Where all dimensions stay within a threshold for half a second; None where that can't be said.
 

@@ -11,7 +11,7 @@ from ._check import EpisodeFacts, check, dataset_check, feature
 from ._lag import Lag, estimate
 from ._look import excess, listed, quantity
 from ._mode import OtherMode, other_modes
-from ._order import inverted_grippers, mirrored, swapped
+from ._order import follow, inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
 from ._poses import compare_poses
 from ._scale import Scaled, scaled
@@ -206,11 +206,12 @@ def gripper_polarity(episode: Episode, *, correlation: float = 0.6, motion: floa
 @check(Severity.ERROR)
 def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Finding]:
     """Each joint follows its own command, in the same direction."""
-    seen = estimate(episode)
-    if seen is None:
+    found = estimate(episode)
+    seen = None if found is None else follow(found)
+    if found is None or seen is None:
         return
-    items = seen.pairs.items
-    crossed = swapped(seen, correlation=correlation)
+    items = found.pairs.items
+    crossed = swapped(found, seen, correlation=correlation)
     if crossed is not None:
         first = items[crossed.pairs[0]]
         told = [
@@ -225,7 +226,7 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
             dimensions=tuple(items[i].command.name for i in crossed.pairs if items[i].action == first.action),
         )
     crossing = () if crossed is None else crossed.pairs
-    opposite = [m for m in mirrored(seen, correlation=correlation) if m.pair not in crossing]
+    opposite = [m for m in mirrored(found, seen, correlation=correlation) if m.pair not in crossing]
     for action in dict.fromkeys(items[m.pair].action for m in opposite):
         members = [m for m in opposite if items[m.pair].action == action]
         worst = min(members, key=lambda m: m.correlation)

@@ -13,9 +13,9 @@ from ._check import check
 from ._clipped import clipped
 from ._leaps import accelerations, leaps
 from ._look import MOST_TIMES, Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between
-from ._motion import FILLERS, GRIPPERS, is_place, period_s, places, sizes, updates
+from ._motion import FILLERS, GRIPPERS, SPEEDS, is_place, period_s, places, sizes, updates
 from ._shake import Shake, log_dimensionless_jerk, shake
-from ._still import SPEEDS, Still, still
+from ._still import Still, still
 
 __all__ = ["acceleration", "idle_head", "idle_share", "idle_tail", "jerk", "jumps", "no_ops", "saturation"]
 
@@ -41,7 +41,7 @@ def acceleration(episode: Episode) -> Iterator[Finding]:
             continue
         worst: tuple[float, str, int] = (1.0, "", 0)
         names = []
-        for columns, values, rows, order in _judged_speeds(seen, limits):
+        for columns, values, rows, order in _judged_speeds(episode, seen, limits):
             found, where = accelerations(values, np.diff(seen.time_ns[rows]) / 1e9, order)
             for column, value, row in zip(columns, found, where, strict=True):
                 dimension = seen.signal.dimensions[column]
@@ -69,7 +69,9 @@ def _per_s2(dimension: Dimension) -> str:
     return f"{unit}/s²".removeprefix("1")
 
 
-def _judged_speeds(seen: Numbers, limits: FloatArray) -> Iterator[tuple[list[int], FloatArray, NDArray[np.intp], int]]:
+def _judged_speeds(
+    episode: Episode, seen: Numbers, limits: FloatArray
+) -> Iterator[tuple[list[int], FloatArray, NDArray[np.intp], int]]:
     """Columns with a limit, places and speeds apart, at the rows that are new and later than all before."""
     dimensions = seen.signal.dimensions
     fixed = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)]
@@ -78,7 +80,7 @@ def _judged_speeds(seen: Numbers, limits: FloatArray) -> Iterator[tuple[list[int
         kept = [c for c in columns if np.isfinite(limits[c])]
         if not kept:
             continue
-        values = places(seen)[1][:, [fixed.index(c) for c in kept]] if order == 2 else seen.values[:, kept]
+        values = places(episode, seen)[1][:, [fixed.index(c) for c in kept]] if order == 2 else seen.values[:, kept]
         new = np.append(True, (np.diff(values, axis=0) != 0).any(axis=1))
         new &= np.isfinite(seen.values[:, kept]).all(axis=1)
         later = np.append(True, seen.time_ns[1:] > np.maximum.accumulate(seen.time_ns)[:-1])
@@ -93,7 +95,7 @@ def jumps(
 ) -> Iterator[Finding]:
     """No joint and no part of a pose leaps from one sample to the next in an otherwise smooth motion."""
     for seen in numbers(episode):
-        columns, values = places(seen)
+        columns, values = places(episode, seen)
         if not columns or len(values) <= MIN_SAMPLES:
             continue
         dimensions = [seen.signal.dimensions[c] for c in columns]
@@ -158,7 +160,7 @@ def jerk(
 ) -> Iterator[Finding]:
     """An arm does not shake."""
     for seen in numbers(episode):
-        columns, values = places(seen)
+        columns, values = places(episode, seen)
         period = period_s(seen, episode.embodiment.rate_hz)
         if not columns or not period > 0:
             continue

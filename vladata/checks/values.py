@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from ..embodiment import Dimension, Signal
 from ..episode import Episode
 from ..finding import Finding, Severity
-from ..sync.clock import summarize
 from ..units import Clock, Kind, Mode, Unit
 from ._check import check
-from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between, summary
 from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
@@ -117,7 +116,7 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
     for seen in numbers(episode):
         if seen.stream.clock is Clock.NOMINAL or len(seen.values) < 2:
             continue
-        period = summarize(seen.time_ns).period_ns
+        period = summary(episode, seen.stream).period_ns
         # Stamps closer than the period come from a burst on the wire; the robot did not move in a burst.
         elapsed = np.maximum(np.diff(seen.time_ns), period) / 1e9
         for column, dimension in enumerate(seen.signal.dimensions):
