@@ -15,7 +15,7 @@ from ._camera_motion import image_delay
 from ._check import EpisodeFacts, Feature
 from ._frames import CELLS, CameraScan, scan
 
-__all__ = ["RECORD", "Batch", "Group", "batches", "distances", "groups_of", "pack", "unpack"]
+__all__ = ["Batch", "Group", "batches", "distances", "groups_of", "pack", "unpack"]
 
 FloatArray = NDArray[np.floating]
 Records = NDArray[np.void]
@@ -68,8 +68,10 @@ def _record(scanned: CameraScan) -> tuple[object, ...]:
 
 
 def unpack(packed: NDArray[np.generic] | None) -> Records | None:
-    """What `pack` made; None where there is nothing."""
-    return None if packed is None else np.ascontiguousarray(packed).view(RECORD).reshape(-1)
+    """What `pack` made; None where there is nothing, or something else."""
+    if packed is None or packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != RECORD.itemsize:
+        return None
+    return np.ascontiguousarray(packed).view(RECORD).reshape(-1)
 
 
 @dataclass(slots=True, eq=False)

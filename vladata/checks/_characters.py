@@ -26,7 +26,7 @@ def odd(text: str) -> list[str]:
     """
     problems = []
     repaired = _repaired(text)
-    runs_left = _runs_left(text)
+    runs_left = not MARKS.isdisjoint(text) and _runs_left(text)
     if repaired != text:
         problems.append(f"UTF-8 read as Latin-1 (it was probably {_short(repaired)!r})")
     found: dict[str, set[str]] = {}

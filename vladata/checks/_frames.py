@@ -144,12 +144,9 @@ class CameraScan:
 def scan(episode: Episode) -> tuple[CameraScan, ...]:
     """Look at all cameras of an episode."""
     schemas = {c.name: c for c in episode.embodiment.cameras}
-    robot = robot_of(episode)
-    return tuple(
-        _Scanner(episode, stream, schemas.get(stream.name), robot).run()
-        for stream in episode.streams.values()
-        if isinstance(stream, FrameStream)
-    )
+    streams = [s for s in episode.streams.values() if isinstance(s, FrameStream)]
+    robot = robot_of(episode) if streams else None
+    return tuple(_Scanner(episode, s, schemas.get(s.name), robot).run() for s in streams)
 
 
 class _Scanner:

@@ -11,7 +11,7 @@ from ..recording import FrameStream
 from ..units import Clock
 from . import _camera_compare as compare
 from . import _camera_repeats as repeating
-from ._camera_signature import RECORD, batches, pack
+from ._camera_signature import batches, pack
 from ._check import EpisodeFacts, check, dataset_check, feature
 from ._frames import BLACK, PLAIN, CameraScan, Picture, scan
 from ._look import listed, place, share, steps_between
@@ -269,7 +269,7 @@ def _few(scanned: CameraScan, says: str, magnitude: float) -> Finding:
     return Finding(message=f"{scanned.stream.name} {says}", location=scanned.location, magnitude=magnitude)
 
 
-@feature(dtype="uint8", shape=(-1, RECORD.itemsize))
+@feature()
 def signature(episode: Episode) -> NDArray[np.uint8] | None:
     """What each camera looks like: coarse colours, sharpness, delay; [cameras, bytes]."""
     return pack(episode) if any(isinstance(s, FrameStream) for s in episode.streams.values()) else None
