@@ -208,5 +208,5 @@ def excess(value: float, limit: float) -> float:
 
 def quantity(value: float, unit: Unit, digits: int = 4) -> str:
     """A number with its unit; pure numbers have none."""
-    text = f"{value:.{digits}g}"
+    text = f"{value + 0.0:.{digits}g}"
     return text if unit is Unit.ONE else f"{text} {unit}"

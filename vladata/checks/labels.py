@@ -173,9 +173,9 @@ def open_intervention(episode: Episode) -> Iterator[Finding]:
     found = [o.time_ns for o in open_ones if o.time_ns is not None]
     if found and len(episode):
         after = (found[0] - int(episode.steps.time_ns[0])) / 1e9
-        count = "an intervention" if len(found) == 1 else f"{len(found):,} interventions, the first"
+        count = "an intervention" if len(found) == 1 else f"the first of {len(found):,} interventions"
         yield Finding(
-            message=f"{count} at {after:.2f} s without an end; it must say until when the human acted",
+            message=f"{count} at {after:.2f} s has no end; it must say until when the human acted",
             location="/outcomes",
             magnitude=len(found),
         )

@@ -144,7 +144,7 @@ def mode(episode: Episode, *, correlation: float = 0.8) -> Iterator[Finding]:
             if found is not None:
                 yield Finding(
                     message=f"{action} {_contradiction(pairs, found)} ({len(found.pairs)} of {found.judged} dimensions "
-                    f"that move: {_named(pairs, found.pairs)})",
+                    f"that move: {_named(pairs, found.pairs)}); they must be what is declared",
                     location=pairs.items[found.best].location,
                     magnitude=len(found.pairs) / found.judged,
                     dimensions=tuple(pairs.items[i].command.name for i in found.pairs),
@@ -220,7 +220,8 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
         ]
         yield Finding(
             message=f"commands of {first.action} are followed by other joints than their own: {listed(told)} "
-            f"(correlation of the motion at least {crossed.other:.2f}, with their own at most {crossed.own:.2f})",
+            f"(correlation of the motion at least {crossed.other:.2f}, with their own at most {crossed.own:.2f}); each "
+            "joint must follow its own command",
             location=first.location,
             magnitude=float(len(crossed.pairs)),
             dimensions=tuple(items[i].command.name for i in crossed.pairs if items[i].action == first.action),
@@ -251,11 +252,12 @@ def kinematics(episode: Episode, *, distance: float = 0.02, angle: float = 0.1) 
         is_turned = found.angle is not None and found.angle > angle
         if found.distance <= distance and not is_turned:
             continue
-        turned = f" and turned by {found.angle:.3g} rad (at most {angle:g})" if is_turned else ""
+        turned = f" and turned by {found.angle:.3g} rad" if is_turned else ""
+        limit = f"{distance:g} m{f' and {angle:g} rad' if is_turned else ''}"
         cause = f"; it would fit if {found.cause}" if found.cause and found.distance > distance else ""
         yield Finding(
-            message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; at most "
-            f"{distance:g} m, and {found.worst:.4f} m at step {found.worst_step:,}){turned}{cause}",
+            message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; "
+            f"{found.worst:.4f} m at step {found.worst_step:,}){turned}; it must be at most {limit}{cause}",
             location=f"/streams/{chain.pose}/values",
             steps=(found.worst_step, found.worst_step + 1),
             magnitude=max(excess(found.distance, distance), excess(found.angle, angle) if found.angle else 0.0),

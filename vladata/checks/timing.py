@@ -107,7 +107,8 @@ def equal_stamps(episode: Episode) -> Iterator[Finding]:
             first = int(equal[0]) + 1
             yield Finding(
                 message=f"{stream.name} has {len(equal):,} of {len(time):,} samples with the stamp of the one before, "
-                f"first {place(episode, stream, start + first)}; the last of equal stamps wins, the others are unused",
+                f"first {place(episode, stream, start + first)}; each must have its own (the last of equal ones wins, "
+                "the others are unused)",
                 location=_location(stream),
                 steps=steps_between(episode, stream, int(time[first]), int(time[first])),
                 magnitude=len(equal) / len(time),

@@ -169,10 +169,11 @@ def constant(episode: Episode, *, samples: float = 5.0) -> Iterator[Finding]:
         live = [c for c, k in enumerate(kinds) if k not in GRIPPERS | FILLERS]
         dead = [c for c in live if still[c]]
         if dead:
-            others = "no other dimension moves either" if still.all() else f"{int((~still).sum())} others move"
+            others = "no other dimension moves" if still.all() else f"{int((~still).sum())} others move"
             yield Finding(
                 message=f"{seen.signal.name} never changes in {len(dead)} of {len(kinds)} dimensions "
-                f"({_name_values(seen, dead)}) over {len(seen.values):,} samples; {others}",
+                f"({_name_values(seen, dead)}) over {len(seen.values):,} samples; what is measured must change "
+                f"({others})",
                 location=seen.location,
                 magnitude=len(dead) / len(kinds),
             )
@@ -249,7 +250,7 @@ def _frozen_vector(
         yield Finding(
             message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
             f"from {place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
-            f"{share(stop - start, total, 'samples')}",
+            f"{share(stop - start, total, 'samples')}; they must not stand still for so long",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
             magnitude=(stop - start) / total,
@@ -288,7 +289,8 @@ def _stuck_dimensions(
         yield Finding(
             message=f"{seen.signal.name} stands still in {listed(names)} while others move, "
             f"{seen.signal.dimensions[column].name} for {_span(seen, start, start + length)} from "
-            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')}, {share(length, total, 'samples')}",
+            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
+            f"{share(length, total, 'samples')}; they must move too",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[start + length - 1])),
             magnitude=length / total,
