@@ -9,10 +9,9 @@ from ..episode import Episode
 from ._memory import remembered
 from ._pairs import Pairs, changes, paired
 
-__all__ = ["Lag", "estimate", "moving"]
+__all__ = ["Lag", "estimate"]
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 SEARCH_S = 0.6
 """Lags are searched up to so many seconds, at least 3 steps, at most a third of the episode."""
@@ -168,11 +167,3 @@ def _second(mean: FloatArray) -> float:
     tops = (int(k) + 1 for k in np.flatnonzero((mean[1:-1] >= mean[:-2]) & (mean[1:-1] >= mean[2:])))
     parted = [k for k in tops if mean[min(k, top) : max(k, top) + 1].min() < VALLEY * mean[k]]
     return float(max((mean[k] for k in parted), default=0.0))
-
-
-def moving(values: FloatArray, least: float) -> BoolArray:
-    """Columns whose known values span more than `least`, [D]."""
-    known = np.isfinite(values)
-    low = np.where(known, values, np.inf).min(axis=0, initial=np.inf)
-    high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
-    return np.asarray(high - low > least)

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from ..embodiment import Dimension
 from ..units import Unit
-from ._lag import Lag, moving
+from ._columns import correlate, span
+from ._lag import Lag
 from ._pairs import Pairs
 
 __all__ = ["Follow", "Mirrored", "Polarity", "Swapped", "follow", "inverted_grippers", "mirrored", "swapped"]
@@ -75,12 +76,12 @@ def inverted_grippers(pairs: Pairs, rate_hz: float, *, correlation: float, motio
         return []
     command = _opening([pairs.items[i].command for i in chosen], pairs.commanded[:, chosen])
     measured = _opening([pairs.items[i].measured for i in chosen], pairs.measured[:, chosen])
-    moves = np.flatnonzero(moving(command, motion) & moving(measured, motion))
+    moves = np.flatnonzero((span(command) > motion) & (span(measured) > motion))
     if len(moves) == 0:
         return []
     command, measured = command[:, moves], measured[:, moves]
     lags = np.unique(np.linspace(0, min(round(SEARCH_S * rate_hz), len(command) // 4), NUM_LAGS).astype(int))
-    every = np.stack([_correlation(command[: len(command) - k], measured[k:]) for k in lags])
+    every = np.stack([correlate(command[: len(command) - k], measured[k:], FEWEST_STEPS)[0] for k in lags])
     # Of two lags that fit alike the shorter one: what repeats itself is opposite half a period later.
     at = np.argmax(np.abs(every) * (1 - PATIENCE * lags / max(int(lags[-1]), 1))[:, None], axis=0)
     best = every[at, np.arange(len(moves))]
@@ -102,25 +103,13 @@ def _opening(dimensions: list[Dimension], values: FloatArray) -> FloatArray:
     return np.asarray((values - closed) / (opened - closed))
 
 
-def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Of each column with the same column, [K], over what both know; 0 where that is nothing or does not change."""
-    known = np.isfinite(first) & np.isfinite(second)
-    count = np.maximum(known.sum(axis=0), 1)
-    a, b = (np.where(known, x, 0.0) for x in (first, second))
-    a, b = (np.where(known, x - x.sum(axis=0) / count, 0.0) for x in (a, b))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        scale = np.sqrt(np.einsum("tk,tk->k", a, a) * np.einsum("tk,tk->k", b, b))
-        found = np.einsum("tk,tk->k", a, b) / scale
-    return np.where((count >= FEWEST_STEPS) & np.isfinite(found), found, 0.0)
-
-
 def _judged(lag: Lag) -> list[int]:
     """Pairs of which both sides move."""
     pairs = lag.pairs
     least = np.array([LEAST.get(p.measured.unit, np.inf) for p in pairs.items])
     way = np.cumsum(lag.wanted, axis=0)
     commands = np.where(pairs.is_rate, way, pairs.commanded[: len(way)])
-    both = moving(commands / least, 1.0) & moving(pairs.measured / least, 1.0)
+    both = (span(commands / least) > 1.0) & (span(pairs.measured / least) > 1.0)
     return [i for i, p in enumerate(pairs.items) if both[i] and not (p.wraps and not p.is_rate)]
 
 
@@ -228,7 +217,7 @@ def mirrored(lag: Lag, seen: Follow, *, correlation: float) -> list[Mirrored]:
     """Commands whose joints go the other way, and at no lag the same way; of targets the levels are opposite too."""
     chosen = seen.chosen
     worst, best = np.diag(seen.worst), np.diag(seen.best)
-    levels = _correlation(lag.pairs.commanded[:, chosen], lag.pairs.measured[:, chosen])
+    levels, _ = correlate(lag.pairs.commanded[:, chosen], lag.pairs.measured[:, chosen], FEWEST_STEPS)
     is_opposite = (worst <= -correlation) & (best < -ALIKE * worst)
     is_opposite &= lag.pairs.is_rate[chosen] | (levels <= -correlation)
     return [Mirrored(pair=chosen[k], correlation=float(worst[k])) for k in np.flatnonzero(is_opposite)]

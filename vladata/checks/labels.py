@@ -65,7 +65,7 @@ def placeholder(episode: Episode) -> Iterator[Finding]:
     """Instructions are sentences, not placeholders."""
     found = sorted({i.text for i in episode.instructions if i.text.strip() and _is_placeholder(i.text)})
     if found:
-        shown = ", ".join(repr(clip(printable(t), 40)) for t in found[:3])
+        shown = ", ".join(named(t, 40) for t in found[:3])
         yield Finding(
             message=f"instruction {shown} looks like a placeholder; it must say what is done",
             location="/instructions",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..episode import Episode
 from ..finding import Finding, Severity
 from ._check import EpisodeFacts, check, dataset_check, feature
+from ._columns import deviation
 from ._lag import Lag, estimate
 from ._look import excess, listed, quantity
 from ._mode import OtherMode, other_modes
@@ -93,7 +94,7 @@ def lag(
             continue
         lags = np.array([v for _, v in members])
         usual = float(np.median(lags))
-        spread = 1.4826 * float(np.median(np.abs(lags - usual)))
+        spread = float(deviation(lags, usual))
         for index, found in members:
             if abs(found - usual) > max(steps, spreads * spread):
                 odd[index] = (found, usual, spread, len(members) - 1)

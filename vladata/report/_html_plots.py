@@ -58,7 +58,8 @@ class _Axis:
 
     def __init__(self, low: float, high: float, first: float, last: float) -> None:
         if not low < high:
-            low, high = low - 0.5, high + 0.5
+            room = max(0.5, 1e-6 * abs(low))  # half of nothing beside a huge number
+            low, high = low - room, high + room
         self.low, self.high, self._first, self._last = low, high, first, last
 
     def at(self, value: float) -> float:

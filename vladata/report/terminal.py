@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..finding import Finding, Report, Severity
-from ..text import printable
-from ._summary import CheckSummary, Summary, counted, steps_in_words, totals
+from ..text import counted, printable
+from ._summary import CheckSummary, Summary, steps_in_words, totals
 
 if TYPE_CHECKING:
     from rich.table import Table
