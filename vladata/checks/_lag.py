@@ -109,18 +109,23 @@ def _lag(
 def _profile(wanted: FloatArray, moved: FloatArray, most: int) -> FloatArray:
     """Correlation of both at each lag from -most to most, [2 * most + 1, P], each over the steps that both have."""
     first, second = _even(wanted), _even(moved)
-    count, lags = len(first), np.arange(-most, most + 1)
-    starts, sizes = np.maximum(0, -lags), count - np.abs(lags)
-    sums = [np.cumsum(np.pad(np.stack([x, x * x]), ((0, 0), (1, 0), (0, 0))), axis=1) for x in (first, second)]
-    x, xx = sums[0][:, starts + sizes] - sums[0][:, starts]
-    y, yy = sums[1][:, starts + lags + sizes] - sums[1][:, starts + lags]
+    size = (len(first) - np.abs(np.arange(-most, most + 1)))[:, None]
+    x, xx = _overlaps(first, most), _overlaps(first * first, most)
+    # What overlaps of the other begins where of this one it ends.
+    y, yy = _overlaps(second, most)[::-1], _overlaps(second * second, most)[::-1]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        size = sizes[:, None]
         spread = np.maximum(xx - x * x / size, 0.0) * np.maximum(yy - y * y / size, 0.0)
         # What is nothing but rounding of the sums is no motion.
-        moves = spread > 1e-20 * sums[0][1, -1] * sums[1][1, -1]
+        moves = spread > 1e-20 * xx[most] * yy[most]
         result = np.where(moves, (_products(first, second, most) - x * y / size) / np.sqrt(spread), 0.0)
     return np.asarray(np.clip(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0))
+
+
+def _overlaps(values: FloatArray, most: int) -> FloatArray:
+    """Sums without the first rows at lags from -most to -1, without the last ones from 0 to most, [2 * most + 1, P]."""
+    head, tail = np.cumsum(values[:most], axis=0), np.cumsum(values[::-1][:most], axis=0)
+    left_out = np.concatenate([head[::-1], np.zeros((1, values.shape[1])), tail])
+    return np.asarray(values.sum(axis=0) - left_out)
 
 
 def _products(first: FloatArray, second: FloatArray, most: int) -> FloatArray:
