@@ -150,7 +150,7 @@ def mixed_up() -> Episode:
     streams = {
         **episode.streams,
         "arm": arm,
-        "odd": Stream(name="odd", clock=Clock.UNIX, time_ns=arm.time_ns[:0], values=np.zeros((0, 0))),
+        "\x1b[31m" * 99: Stream(name="odd", clock=Clock.UNIX, time_ns=arm.time_ns[:0], values=np.zeros((0, 0))),
     }
     return dataclasses.replace(episode, streams=streams, steps=steps)
 
@@ -231,6 +231,7 @@ def assert_sound(findings):
     assert [f.traceback for f in findings if f.traceback] == []
     assert not [f for f in findings if f.message.startswith("could not run")]
     assert all(np.isfinite(f.magnitude) for f in findings)
+    assert [f.message for f in findings if not f.message.isprintable() or len(f.message) > 2000] == []
     report = Report(findings=tuple(findings))
     assert from_json(to_json(report)) == report
 

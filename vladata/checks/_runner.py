@@ -16,6 +16,7 @@ from .. import plugins
 from ..episode import Episode
 from ..errors import EpisodeFormatError, PluginNotFoundError, SchemaError, VladataError
 from ..finding import Finding, Severity
+from ..text import clip, printable
 from ._check import Check, DatasetCheck, EpisodeFacts, Feature
 
 __all__ = [
@@ -34,6 +35,8 @@ Rules = Mapping[str, Mapping[str, float | str]]
 
 NOT_MEASURED = "timing.not_measured"
 READABLE = "structure.readable"
+MOST_CHARACTERS = 2_000
+"""Of a message."""
 
 
 def _all() -> dict[str, Check | DatasetCheck]:
@@ -229,7 +232,7 @@ def measure(episode: Episode, settings: CheckSettings) -> tuple[dict[str, NDArra
             continue  # `structure.readable` has said so
         except Exception as error:  # noqa: BLE001 - whatever a measurement does, the others must run
             found = dataclasses.replace(_crash(name, error), episode_id=episode.episode_id)
-            crashed.append(dataclasses.replace(found, message=f"{item.name}: {found.message}"))
+            crashed.append(_told(dataclasses.replace(found, message=f"{item.name}: {found.message}")))
             continue
         if values is not None:
             measured[item.name] = values
@@ -298,7 +301,13 @@ def _guarded(rule: Check | DatasetCheck, results: Callable[[], Iterator[Finding]
         found.append(Finding(message=f"could not run: {error}", check=rule.name, severity=Severity.ERROR))
     except Exception as error:  # noqa: BLE001 - whatever a check does, the others must run
         found.append(_crash(rule.name, error))
-    return found
+    return [_told(f) for f in found]
+
+
+def _told(finding: Finding) -> Finding:
+    """A finding whose message steers no terminal and has an end, whatever names and errors a check put into it."""
+    message = clip(printable(finding.message), MOST_CHARACTERS)
+    return finding if message == finding.message else dataclasses.replace(finding, message=message)
 
 
 def _crash(name: str, error: Exception) -> Finding:
