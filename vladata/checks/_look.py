@@ -29,6 +29,7 @@ __all__ = [
     "runs",
     "seconds",
     "share",
+    "spot",
     "stamps",
     "steps_between",
     "summary",
@@ -155,12 +156,17 @@ def seconds(episode: Episode, stream: AnyStream, time_ns: int) -> float:
     return (_shifted(episode, stream, time_ns) - origin) / 1e9
 
 
-def place(episode: Episode, stream: AnyStream, index: int) -> str:
-    """Where a sample lies: `at 6.20 s (sample 186)`; without a clock only its index."""
+def spot(episode: Episode, stream: AnyStream, index: int) -> str:
+    """Where a sample lies: `6.20 s (sample 186)`; without a clock only its index."""
     noun = "frame" if isinstance(stream, FrameStream) else "sample"
     if stream.clock is Clock.NOMINAL:
-        return f"at {noun} {index:,}"
-    return f"at {seconds(episode, stream, int(stream.time_ns[index])):.2f} s ({noun} {index:,})"
+        return f"{noun} {index:,}"
+    return f"{seconds(episode, stream, int(stream.time_ns[index])):.2f} s ({noun} {index:,})"
+
+
+def place(episode: Episode, stream: AnyStream, index: int) -> str:
+    """The same with `at`."""
+    return f"at {spot(episode, stream, index)}"
 
 
 def steps_between(episode: Episode, stream: AnyStream, start_ns: int, end_ns: int) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ __all__ = [
     "MOST_ROWS",
     "POSITIONS",
     "SPEEDS",
+    "elapsed_s",
     "is_place",
     "is_switch",
     "period_s",
@@ -148,6 +149,13 @@ def updates(values: FloatArray) -> tuple[NDArray[np.intp], int]:
         return np.zeros(0, dtype=np.intp), 1
     rows = np.flatnonzero(np.append(True, (values[1:] != values[:-1]).any(axis=1)))
     return rows, max(1, int(np.median(np.diff(rows)))) if len(rows) > 1 else 1
+
+
+def elapsed_s(seen: Numbers, rate_hz: float) -> FloatArray:
+    """Time of each sample since the first, never back; on a nominal clock by the schema's rate, [n]."""
+    if seen.stream.clock is Clock.NOMINAL:
+        return np.asarray(np.arange(len(seen.values)) / rate_hz, dtype=np.float64)
+    return np.maximum.accumulate((seen.time_ns - seen.time_ns[:1]).astype(np.float64) / 1e9)
 
 
 def period_s(seen: Numbers, rate_hz: float) -> float:

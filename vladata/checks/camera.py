@@ -14,7 +14,7 @@ from . import _camera_repeats as repeating
 from ._camera_signature import batches, pack
 from ._check import EpisodeFacts, check, dataset_check, feature
 from ._frames import BLACK, PLAIN, CameraScan, Picture, scan
-from ._look import listed, place, share, steps_between
+from ._look import listed, place, share, spot, steps_between
 
 __all__ = [
     "black",
@@ -59,7 +59,7 @@ def undecodable(episode: Episode) -> Iterator[Finding]:
             index, reason = scanned.damaged[0]
             is_video = scanned.stream.video is not None
             total = len(scanned.stream.frames.sizes) if is_video else scanned.stop - scanned.start
-            first = f"frame {index:,}" if is_video else place(episode, scanned.stream, index).removeprefix("at ")
+            first = f"frame {index:,}" if is_video else spot(episode, scanned.stream, index)
             count = share(len(scanned.damaged), total, "frames")
             yield Finding(
                 message=f"{scanned.stream.name} has {count} that can't be read, first {first}: {reason}",
@@ -208,7 +208,7 @@ def frozen(
 
 def _stands(episode: Episode, scanned: CameraScan, odd: Sequence[repeating.Stand], total: int) -> Finding:
     worst, more = odd[0], len(odd) - 1
-    where = place(episode, scanned.stream, worst.first).removeprefix("at ")
+    where = spot(episode, scanned.stream, worst.first)
     motion = " while the robot moves" if worst.is_in_motion else ""
     places = f", and in {more:,} more place{'s' * (more > 1)}" if more else ""
     return Finding(

@@ -12,7 +12,20 @@ from ..units import Clock, Mode, Unit
 from ._check import check
 from ._clipped import clipped
 from ._leaps import accelerations, leaps
-from ._look import MOST_TIMES, Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._look import (
+    MOST_TIMES,
+    Numbers,
+    excess,
+    listed,
+    numbers,
+    place,
+    quantity,
+    ranges,
+    runs,
+    share,
+    spot,
+    steps_between,
+)
 from ._motion import FILLERS, GRIPPERS, SPEEDS, is_place, period_s, places, sizes, updates
 from ._shake import Shake, log_dimensionless_jerk, shake
 from ._still import Still, still
@@ -145,7 +158,7 @@ def saturation(episode: Episode, *, part: float = 0.1) -> Iterator[Finding]:
         yield Finding(
             message=f"{seen.signal.name}.{dimension.name} stands at {noun} of {quantity(worst.value, dimension.unit)} "
             f"for {share(worst.count, len(seen.values), 'samples')}, the longest time from "
-            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')} on while the rest moves{also}; "
+            f"{spot(episode, seen.stream, seen.start + start)} on while the rest moves{also}; "
             f"it must be less than {100 * part:g} %",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),

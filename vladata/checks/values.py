@@ -11,7 +11,7 @@ from ..episode import Episode
 from ..finding import Finding, Severity
 from ..units import Clock, Kind, Mode, Unit
 from ._check import check
-from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, steps_between, summary
+from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, spot, steps_between, summary
 from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
@@ -249,7 +249,7 @@ def _frozen_vector(
         noun = "commands" if seen.is_action else "values"
         yield Finding(
             message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
-            f"from {place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
+            f"from {spot(episode, seen.stream, seen.start + start)}, "
             f"{share(stop - start, total, 'samples')}; they must not stand still for so long",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
@@ -289,7 +289,7 @@ def _stuck_dimensions(
         yield Finding(
             message=f"{seen.signal.name} stands still in {listed(names)} while others move, "
             f"{seen.signal.dimensions[column].name} for {_span(seen, start, start + length)} from "
-            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
+            f"{spot(episode, seen.stream, seen.start + start)}, "
             f"{share(length, total, 'samples')}; they must move too",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[start + length - 1])),
