@@ -71,6 +71,7 @@ def estimate(episode: Episode) -> Lag | None:
     profile = _profile(wanted, moved, most)
     width = 2 if episode.embodiment.rate_hz >= FAST_HZ else 1
     peaks, heights = _peaks(profile, most, width)
+    # Motion over noise, r² / (1 - r²): a pair that goes together perfectly must not outvote all others.
     good = np.clip(heights, 0.0, 0.99)
     weights = np.where(good >= LEAST_HEIGHT, good**2 / (1.02 - good**2), 0.0)
     total = float(weights.sum())
@@ -80,6 +81,7 @@ def estimate(episode: Episode) -> Lag | None:
     (steps,), (height,) = _peaks(mean[:, None], most, width)
     if abs(steps) >= most:
         return _lag(pairs, wanted, moved, peaks, heights)
+    # Of the weighted mean, with as many pairs as the weights are worth.
     error = np.sqrt(weights @ np.square(peaks - steps) / total / max(1.0, total**2 / float(weights @ weights)))
     return _lag(pairs, wanted, moved, peaks, heights, (float(steps), float(height), float(error), _second(mean)))
 

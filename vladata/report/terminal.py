@@ -136,7 +136,7 @@ def _episodes(report: Report, groups: list[tuple[int, _Seen]], places: Mapping[s
     if len(groups) > MOST_EPISODES:
         table = _plain_table()
         rest = sum(count for count, _ in groups[MOST_EPISODES:])
-        table.add_row(f"and {rest:,} more episodes; --json has all")
+        table.add_row(f"and {counted(rest, 'more episode')}; --json has all")
         yield table
 
 
