@@ -11,7 +11,9 @@ from vladata.embodiment import Camera, Depth, Dimension, Embodiment, Signal, Str
 from vladata.episode import Episode
 from vladata.finding import Report
 from vladata.recording import BytesFrames, Instruction, Outcome, Stream
+from vladata.report._html_plots import curves
 from vladata.report.as_json import from_json, to_json
+from vladata.report.evidence import look_at
 from vladata.testing.builders import START_NS, build_embodiment, build_episode
 from vladata.testing.facts import CountedFacts, build_fact, facts_of
 from vladata.units import Clock, Kind, Mode, RotationConvention, Unit
@@ -234,6 +236,19 @@ def assert_sound(findings):
     assert [f.message for f in findings if not f.message.isprintable() or len(f.message) > 2000] == []
     report = Report(findings=tuple(findings))
     assert from_json(to_json(report)) == report
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_whatever_is_found_can_be_shown(name):
+    episode = NASTY[name]()
+    for finding in run_checks(episode):
+        with np.errstate(all="ignore"):
+            try:
+                seen = look_at(episode, finding)
+            except ValueError as error:
+                assert str(error).startswith("arm holds <U1 [5] for 241 stamps")  # noqa: PT017 - else it is shown
+            else:
+                assert "nan" not in curves(seen, finding.message).replace(finding.message, "")
 
 
 @pytest.mark.parametrize("name", NASTY)
