@@ -68,7 +68,7 @@ def measured_drift(episode: Episode, stream: AnyStream, ppm: float, jump_ns: flo
 
 
 def lead_ns(episode: Episode, stream: AnyStream) -> Int64Array:
-    """How far each sample's stamp is ahead of its receipt, as synchronization corrected it, [n].
+    """How far each sample's stamp, as synchronization corrected it, is ahead of its receipt, [n].
 
     Empty where no receipt is known, or the two clocks count from different starts.
     """
