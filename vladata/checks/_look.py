@@ -116,12 +116,14 @@ def _numbers(episode: Episode) -> Iterator[Numbers]:
         if stream.values.dtype.kind not in "fiub":
             continue
         cut = part(episode, stream)
+        values = stream.values[cut].astype(np.float64, copy=False)
+        values.flags.writeable = False  # the next check must see the same
         yield Numbers(
             signal=signal,
             stream=stream,
             is_action=signal.name in actions,
             start=cut.start,
-            values=stream.values[cut].astype(np.float64, copy=False),
+            values=values,
             time_ns=stream.time_ns[cut],
         )
 
