@@ -348,6 +348,25 @@ class TestQuarantine:
         lift.write(marked)
         assert vladata.open(opened.path).quarantined == {}
 
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+    def test_of_marks_that_could_not_all_be_written_there_is_none(self, opened, monkeypatch, error):
+        edits = [{"action": "quarantine", "recording_id": e.recording_id, "reason": "bad"} for e in opened.entries]
+        opened.edits.extend(edits[:1], "me")
+        written = os.pwrite
+
+        def some(fd, data, offset):
+            if len(data) < 500:
+                raise error
+            return written(fd, data[:100], offset)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", some)
+            with pytest.raises(type(error)):
+                opened.edits.extend(edits[1:], "me")
+        assert len(vladata.open(opened.path).quarantined) == 1
+        opened.edits.extend(edits[1:], "me")
+        assert len(vladata.open(opened.path).quarantined) == 6
+
     def test_what_a_person_marked_stays(self, opened):
         edit = {"action": "quarantine", "recording_id": opened.entries[0].recording_id, "reason": "slips"}
         opened.edits.append(edit, "me")
