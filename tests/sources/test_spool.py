@@ -15,6 +15,7 @@ def test_frames_are_read_in_any_order():
     frames = spool.picked(np.array([2, 0, 1]), np.array([5, 6, 7]))
     assert [frames.read(i) for i in range(3)] == [b"three", b"one", b""]
     assert (frames.sizes.tolist(), frames.order.tolist(), len(spool)) == ([5, 3, 0], [5, 6, 7], 3)
+    spool.close()
 
 
 def test_frames_of_a_closed_spool_are_not_those_of_another_file(tmp_path):
