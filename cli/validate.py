@@ -59,6 +59,9 @@ def validate(
         if path is not None and not path.absolute().parent.is_dir():
             fail(f"{path}: no folder {path.parent}; it must be there before the work begins", USAGE)
     settings = _settings(select, ignore, set_ or [], schema or [])
+    for path in (html, junit, write_baseline):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            fail(f"{path} can't be written; it must be a file in a folder that is there", USAGE)
     opened = dataset_of(dataset)
     for name in sorted(set(settings.schemas) - {e.embodiment for e in opened.entries}):
         note(f"note      no episode is of {name}; its thresholds are not used")

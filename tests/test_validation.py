@@ -1,6 +1,7 @@
 """Validation of a dataset: resumed, spooled, bound to what it saw; baselines and quarantine."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -137,6 +138,51 @@ class TestJournal:
     def test_the_cache_folder_is_the_users(self, monkeypatch):
         monkeypatch.delenv("XDG_CACHE_HOME")
         assert cache_folder() == Path.home() / ".cache" / "vladata"
+        monkeypatch.setenv("XDG_CACHE_HOME", "here")
+        assert cache_folder() == Path.home() / ".cache" / "vladata"
+
+    def test_it_works_where_the_user_has_no_home(self, monkeypatch):
+        def no_home():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(Path, "home", no_home)
+        journal = Journal.open("x")
+        journal.add(b"1" * 16, encode_line([], FACTS))
+        assert b"1" * 16 in journal
+
+    @pytest.mark.parametrize("place", [5, 40, -3])
+    def test_a_line_that_was_damaged_on_the_disk_counts_no_more(self, cache, place):
+        journal = Journal.open("x")
+        for k in range(3):
+            journal.add(bytes([k] * 16), encode_line([Finding(message=str(k))], FACTS))
+        del journal
+        (path,) = cache.iterdir()
+        lines = path.read_bytes().splitlines(keepends=True)
+        damaged = bytearray(lines[1])
+        damaged[place] ^= 0x40
+        path.write_bytes(lines[0] + bytes(damaged) + lines[2])
+        again = Journal.open("x")
+        assert [bytes([k] * 16) in again for k in range(3)] == [True, False, False]
+
+    def test_a_full_disk_is_named_and_what_was_written_stays(self, cache, monkeypatch):
+        journal = Journal.open("x")
+        journal.add(b"1" * 16, encode_line([Finding(message="a")], FACTS))
+        written = os.pwrite
+
+        def full(fd, data, offset):
+            if len(data) > 20:
+                return written(fd, data[:20], offset)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", full)
+            with pytest.raises(OSError, match="No space left") as raised:
+                journal.add(b"2" * 16, encode_line([Finding(message="b")], FACTS))
+        assert raised.value.filename == str(next(cache.iterdir()))
+        del journal, raised  # its traceback holds the journal
+        again = Journal.open("x")
+        assert (b"1" * 16 in again, b"2" * 16 in again) == (True, False)
 
 
 class TestValidate:
@@ -218,6 +264,19 @@ class TestValidate:
         with pytest.raises(SchemaError, match="severity is 'bad'; it must be info, warning, error or off"):
             CheckSettings(rules={"labels.outcome": {"severity": "bad"}})
 
+    @pytest.mark.parametrize("value", [-1.0, float("inf"), float("nan")])
+    def test_thresholds_that_nothing_can_be_compared_with_are_refused(self, value):
+        with pytest.raises(SchemaError, match=r"periods is (-1|inf|nan); it must be 0 or more and finite"):
+            CheckSettings(rules={"timing.gaps": {"periods": value}})
+
+    @pytest.mark.parametrize("option", ["--html", "--junit", "--write-baseline"])
+    def test_a_file_that_can_not_be_written_is_refused_before_the_work(self, opened, cli, tmp_path, option):
+        for path in (tmp_path / "none" / "x", tmp_path):
+            done = cli("validate", opened.path, option, path)
+            assert done.returncode == 2
+            assert done.stdout == ""
+            assert done.stderr.endswith("can't be written; it must be a file in a folder that is there\n")
+
 
 class TestBaseline:
     def test_known_findings_are_told_and_do_not_count(self, opened, tmp_path):
@@ -252,12 +311,16 @@ class TestBaseline:
         ("text", "error"),
         [
             ("nothing", "b: line 1 is not JSON"),
+            ("", "b: the file is empty"),
+            ("[" * 100_000, "b: line 1 is not JSON"),
+            ("[" * 900 + "]" * 900, "b: line 1"),
+            ("\udcff", "b: line 1 is not JSON"),
             ('{"format":"other","format_version":1}\n', "b: line 1: format: "),
             ('{"format":"vladata-baseline","format_version":1}\n{"check":"a.b"}\n', "b: line 2: severity: "),
         ],
     )
     def test_other_files_are_refused(self, opened, tmp_path, text, error):
-        (tmp_path / "b").write_text(text)
+        (tmp_path / "b").write_text(text, errors="surrogateescape")
         with pytest.raises(SchemaError, match=error):
             Baseline.read(tmp_path / "b", opened)
 
@@ -284,6 +347,25 @@ class TestQuarantine:
         assert lift.lifted == (opened.entries[1].episode_id,)
         lift.write(marked)
         assert vladata.open(opened.path).quarantined == {}
+
+    @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+    def test_of_marks_that_could_not_all_be_written_there_is_none(self, opened, monkeypatch, error):
+        edits = [{"action": "quarantine", "recording_id": e.recording_id, "reason": "bad"} for e in opened.entries]
+        opened.edits.extend(edits[:1], "me")
+        written = os.pwrite
+
+        def some(fd, data, offset):
+            if len(data) < 500:
+                raise error
+            return written(fd, data[:100], offset)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwrite", some)
+            with pytest.raises(type(error)):
+                opened.edits.extend(edits[1:], "me")
+        assert len(vladata.open(opened.path).quarantined) == 1
+        opened.edits.extend(edits[1:], "me")
+        assert len(vladata.open(opened.path).quarantined) == 6
 
     def test_what_a_person_marked_stays(self, opened):
         edit = {"action": "quarantine", "recording_id": opened.entries[0].recording_id, "reason": "slips"}

@@ -64,19 +64,22 @@ class Baseline:
         known: dict[bytes, Severity] = {}
         if path.stat().st_size > MAX_BYTES:
             raise SchemaError(f"{path.name}: {path.stat().st_size:,} bytes; a baseline has at most {MAX_BYTES:,}")
+        number = 0
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 where = f"{path.name}: line {number}"
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                    item = parse(_Head if number == 1 else KnownFinding, value, where)
+                except (ValueError, RecursionError) as error:
+                    if isinstance(error, SchemaError):
+                        raise
                     raise SchemaError(f"{where} is not JSON; --write-baseline makes baselines") from error
-                if number == 1:
-                    parse(_Head, value, where)
-                    continue
-                item = parse(KnownFinding, value, where)
-                key, severity = _key(item), Severity.parse(item.severity)
-                known[key] = max(severity, known.get(key, severity))
+                if isinstance(item, KnownFinding):
+                    key, severity = _key(item), Severity.parse(item.severity)
+                    known[key] = max(severity, known.get(key, severity))
+        if number == 0:
+            raise SchemaError(f"{path.name}: the file is empty; --write-baseline makes baselines")
         return cls(known, recordings_of(dataset))
 
     def knows(self, finding: Finding) -> bool:

@@ -56,7 +56,7 @@ class Steps:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Episode:
     """One demonstration."""
 

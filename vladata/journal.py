@@ -14,6 +14,7 @@ import json
 import os
 import tempfile
 import time
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from .finding import Finding, Severity
 
 __all__ = ["Journal", "Line", "cache_folder", "encode_line"]
 
+NOT_FINAL = b"-"
+"""In place of a key."""
 KEEP_DAYS = 30
 """Journals of interrupted runs that nobody went on with are removed after so many days."""
 
@@ -47,9 +50,15 @@ class _Place(NamedTuple):
     facts_bytes: int
 
 
-def cache_folder() -> Path:
-    """The user's folder for what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vladata"
+def cache_folder() -> Path | None:
+    """The user's folder for what can be made again; None where the user has none."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(named).is_absolute():  # as the specification wants it
+        return Path(named) / "vladata"
+    try:
+        return Path.home() / ".cache" / "vladata"
+    except RuntimeError:
+        return None
 
 
 def encode_line(findings: Sequence[Finding], facts: EpisodeFacts) -> Line:
@@ -104,6 +113,11 @@ class _Features(Mapping[str, NDArray[np.generic]]):
         return len(self._encoded)
 
 
+def _check(*parts: bytes) -> bytes:
+    """Check sum of a line: a power failure may leave a file with holes."""
+    return b"%08x" % zlib.crc32(b" ".join(parts))
+
+
 class Journal:
     """The lines of one validation, in the order in which they came."""
 
@@ -123,8 +137,10 @@ class Journal:
         Args:
             what: Names dataset and checks; equal texts share a journal.
         """
-        path = cache_folder() / "validate" / f"{hashlib.sha256(what.encode()).hexdigest()[:32]}.journal"
-        fd = _locked(path)
+        folder = cache_folder()
+        name = f"{hashlib.sha256(what.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.journal"
+        path = None if folder is None else folder / "validate" / name
+        fd = None if path is None else _locked(path)
         if fd is None:
             with tempfile.TemporaryFile(prefix="vladata-") as file:
                 return cls(os.dup(file.fileno()), None)
@@ -142,11 +158,12 @@ class Journal:
         with os.fdopen(os.dup(self._fd), "rb") as lines:
             for line in lines:
                 head, _, rest = line.partition(b"\t")
-                findings, tab, facts = rest.rstrip(b"\n").partition(b"\t")
                 name, _, count = head.partition(b" ")
-                if not (line.endswith(b"\n") and tab and count.isdigit()):
+                count, _, check = count.partition(b" ")
+                findings, tab, facts = rest.rstrip(b"\n").partition(b"\t")
+                if not (line.endswith(b"\n") and tab and check == _check(name, count, rest)):
                     break
-                if len(name) == 32:  # others were not final
+                if name != NOT_FINAL:
                     start = end + len(head) + 1
                     self._places[bytes.fromhex(name.decode())] = _Place(start, int(count), len(findings), len(facts))
                 end += len(line)
@@ -155,13 +172,20 @@ class Journal:
 
     def add(self, key: bytes, line: Line, *, is_final: bool = True) -> None:
         """Add the line of an episode; one that is not final is judged anew by the next run."""
-        head = f"{key.hex() if is_final else '-'} {line.num_findings}\t".encode()
-        data = memoryview(b"".join((head, line.findings, b"\t", line.facts, b"\n")))
-        start = self._end + len(head)
+        rest = b"".join((line.findings, b"\t", line.facts, b"\n"))
+        name = key.hex().encode() if is_final else NOT_FINAL
+        number = b"%d" % line.num_findings
+        head = b"%b %b %b\t" % (name, number, _check(name, number, rest))
+        start, end = self._end + len(head), self._end
+        data = memoryview(head + rest)
         while data:  # a part only may be written
-            count = os.pwrite(self._fd, data, self._end)
+            try:
+                count = os.pwrite(self._fd, data, end)
+            except OSError as error:  # which disk is full should be told
+                raise OSError(error.errno, error.strerror, str(self._path or tempfile.gettempdir())) from error
             data = data[count:]
-            self._end += count
+            end += count
+        self._end = end
         self._places[key] = _Place(start, line.num_findings, len(line.findings), len(line.facts))
 
     def read(self, key: bytes) -> tuple[bytes, bytes]:

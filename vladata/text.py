@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-__all__ = ["clip", "printable"]
+__all__ = ["clip", "counted", "printable"]
 
 _KEEP = {"\n", "\t"}
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
@@ -25,6 +25,11 @@ def printable(text: str, *, one_line: bool = True) -> str:
     if one_line:
         text = re.sub(r"[\r\n\t]+", " ", text)
     return "".join(c for c in text if c in _KEEP or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co"})
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 episode`, `2 episodes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def clip(text: str, width: int) -> str:

@@ -121,7 +121,7 @@ def _unit_key(dataset: Dataset, entry: Entry) -> bytes:
     except OSError:
         file = []
     text = canonical_json([entry.episode_id, entry.sha256, entry.split, entry.place, file, edits])
-    return hashlib.sha256(text.encode()).digest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _settings_key(settings: CheckSettings) -> str:

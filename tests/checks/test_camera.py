@@ -268,7 +268,7 @@ class TestExposure:
         assert finding.severity is Severity.WARNING
         assert finding.message.startswith("front is overexposed: ")
         assert finding.message.endswith(
-            "% of the pixels are white in 24 of 24 frames that were decoded; less than 40% must be"
+            "% of the pixels are white in 24 of 24 frames that were decoded; it must be less than 40 %"
         )
         assert finding.magnitude > 0.5
         assert len(finding.frames) == 4

@@ -211,7 +211,7 @@ class TestOpenIntervention:
         marks = (Outcome(kind="success"), Outcome(kind="intervention", time_ns=START_NS + S))
         (finding,) = judge(build_episode(outcomes=marks), "labels.open_intervention")
         assert finding.severity is Severity.WARNING
-        assert finding.message == ("an intervention at 1.00 s without an end; it must say until when the human acted")
+        assert finding.message == ("an intervention at 1.00 s has no end; it must say until when the human acted")
 
     def test_an_intervention_with_an_end_and_one_of_the_whole_episode_pass(self, judge):
         marks = (

@@ -284,7 +284,9 @@ class TestMode:
         assert finding.severity is Severity.ERROR
         assert finding.dimensions == ("joint_0", "joint_1", "joint_2")
         assert finding.message.startswith("command is declared absolute but its values are changes: the sum of joint_")
-        assert finding.message.endswith("(3 of 3 dimensions that move: joint_0, joint_1, joint_2)")
+        assert finding.message.endswith(
+            "(3 of 3 dimensions that move: joint_0, joint_1, joint_2); they must be what is declared"
+        )
 
     def test_distances_to_the_target_that_are_declared_absolute_are_an_error(self, judge):
         episode = build_episode(

@@ -30,3 +30,14 @@ def test_the_index_lists_every_check_with_its_severity_and_rule():
     rows = re.findall(r"^\| \[(.+?)\]\((.+?)\) \| (\w+) \| (.+) \|$", text, re.MULTILINE)
     wanted = [(n, f"{n}.md", str(find_check(n).severity), find_check(n).summary) for n in check_names()]
     assert rows == wanted
+
+
+@pytest.mark.parametrize("name", check_names())
+def test_the_table_of_a_page_has_the_thresholds_with_their_defaults(name):
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    section = text.partition("## Threshold\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section, re.MULTILINE)
+    assert {n: float(d.replace(",", "")) for n, d in rows} == dict(find_check(name).thresholds)
+    assert [n for n, _ in rows] == list(find_check(name).thresholds)
+    has_table = section.lstrip().startswith("| threshold | default | unit, meaning | where it comes from |")
+    assert has_table == bool(rows)

@@ -1,18 +1,43 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from vladata import checks
-from vladata.checks import Check, CheckSettings, check_names, find_check, labels, run_checks, selected_names, timing
+from vladata.checks import (
+    Check,
+    CheckSettings,
+    check_names,
+    feature,
+    find_check,
+    labels,
+    run_checks,
+    selected_names,
+    timing,
+)
 from vladata.errors import ImageError, PluginNotFoundError
 from vladata.finding import Finding, Severity
 from vladata.testing.builders import build_episode
+from vladata.testing.facts import build_fact
 
 
 def add_check(monkeypatch, function, name="timing.mine", severity=Severity.WARNING):
     mine = Check(name=name, severity=severity, function=function, summary="A rule.")
     monkeypatch.setattr(timing, "mine", mine, raising=False)
     return mine
+
+
+class TestFeatures:
+    def test_arrays_of_another_form_are_no_measurements(self):
+        @feature(dtype="float32", shape=(2, -1))
+        def size(_):
+            return None
+
+        good = np.zeros((2, 3), np.float32)
+        odd = (np.zeros((2, 3)), np.zeros((3, 2), np.float32), np.zeros(2, np.float32), np.zeros((2, 3, 1), np.float32))
+        assert size.of(build_fact(1, features={size.name: good})) is good
+        assert [size.of(build_fact(1, features={size.name: a})) for a in odd] == [None] * 4
+        assert size.of(build_fact(1)) is None
 
 
 class TestNames:

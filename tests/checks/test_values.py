@@ -166,13 +166,13 @@ class TestConstant:
         assert finding.severity is Severity.WARNING
         assert finding.message == (
             "arm never changes in 2 of 4 dimensions (joint_0 = 0.25 rad, joint_2 = 0 rad) over 221 samples; "
-            "2 others move"
+            "what is measured must change (2 others move)"
         )
 
     def test_a_signal_that_never_moves_is_told(self):
         findings = run_checks(build_episode(values={"arm": lambda v: v * 0}), select=["values"])
         assert [f.check for f in findings] == ["values.constant", "values.unused"]
-        assert findings[0].message.endswith("no other dimension moves either")
+        assert findings[0].message.endswith("what is measured must change (no other dimension moves)")
 
     def test_grippers_and_commands_may_rest(self, judge):
         episode = build_episode(values={"arm": put(slice(None), 3, 1.0), "command": put(slice(None), 1, 0.5)})
@@ -209,7 +209,8 @@ class TestFrozen:
         (finding,) = judge(build_episode(values={"arm": freeze}), "values.frozen")
         assert finding.severity is Severity.WARNING
         assert finding.message == (
-            "arm repeats the same values for 0.19 s from 1.00 s (sample 120), 20 of 221 samples (9.0 %)"
+            "arm repeats the same values for 0.19 s from 1.00 s (sample 120), 20 of 221 samples (9.0 %); "
+            "they must not stand still for so long"
         )
         assert finding.steps == (10, 12)
 

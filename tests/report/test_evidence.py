@@ -201,6 +201,8 @@ def test_histograms_and_numbers():
     drawn = histogram(np.array([1.0, 1.0, 2.0, 5.0]), "seconds")
     assert "1 to 2: 2 episodes" in drawn
     assert histogram(np.array([]), "seconds") == ""
+    for odd in ([1e300] * 3, [-1.7e308, 1.7e308], [5e-324, 0.0], [np.inf, 1.0]):
+        assert 'class="bar"' in histogram(np.array(odd), "seconds")
     assert histogram(np.array([3.0]), "seconds").count('class="bar"') == 1
     assert [number(v) for v in (0.30000000000000004, 12345.6, 1e9, -2.0)] == ["0.3", "1.235e+04", "1e+09", "-2"]
 

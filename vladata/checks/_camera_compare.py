@@ -70,7 +70,7 @@ class _Voices:
 
     def odd(self, row: int, votes: float) -> bool:
         pro, contra = int(self.pro[row].sum()), int(self.contra[row].sum())
-        return pro >= votes and pro >= MOST_AGAINST * contra
+        return pro >= max(votes, 1) and pro >= MOST_AGAINST * contra
 
 
 def _voices(found: FloatArray, undone: FloatArray, ratio: float, alike: BoolArray) -> _Voices:

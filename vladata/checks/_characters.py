@@ -26,10 +26,13 @@ def odd(text: str) -> list[str]:
     """
     problems = []
     repaired = _repaired(text)
+    runs_left = not MARKS.isdisjoint(text) and _runs_left(text)
     if repaired != text:
         problems.append(f"UTF-8 read as Latin-1 (it was probably {_short(repaired)!r})")
     found: dict[str, set[str]] = {}
     for place, character in enumerate(text):
+        if character in MARKS and runs_left:
+            continue
         sort = _sort(text, place, character)
         if sort and not (repaired != text and character in _SEQUENCE_CONTROLS):
             found.setdefault(sort, set()).add(f"U+{ord(character):04X}")
@@ -61,11 +64,14 @@ def _sort(text: str, place: int, character: str) -> str:
 
 
 def _is_in_its_script(text: str, place: int, character: str) -> bool:
-    """Whether a joiner or direction mark stands where its script needs it."""
-    if character in JOINERS:
-        around = text[max(0, place - 2) : place] + text[place + 1 : place + 3]
-        return any(ord(c) > 0x58F and c not in JOINERS for c in around)
-    return character in MARKS and any(unicodedata.bidirectional(c) in {"R", "AL"} for c in text if c not in MARKS)
+    """Whether a joiner stands where its script needs it."""
+    around = text[max(0, place - 2) : place] + text[place + 1 : place + 3]
+    return character in JOINERS and any(ord(c) > 0x58F and c not in JOINERS for c in around)
+
+
+def _runs_left(text: str) -> bool:
+    """Whether direction marks are at home in a text: some of it runs from right to left."""
+    return any(unicodedata.bidirectional(c) in {"R", "AL"} for c in text if c not in MARKS)
 
 
 def _repaired(text: str) -> str:

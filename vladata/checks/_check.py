@@ -46,10 +46,22 @@ class Feature:
     """`topic.function`."""
     function: FeatureFunction
     """Gives a small array (a few kilobytes at most), or None where there is nothing to measure."""
+    dtype: str = ""
+    """Type of its numbers; empty: any."""
+    shape: tuple[int, ...] | None = None
+    """-1 is any length; None: any shape."""
 
     def of(self, facts: "EpisodeFacts") -> NDArray[np.generic] | None:
-        """What was measured of an episode; None where there was nothing."""
-        return facts.features.get(self.name)
+        """What was measured of an episode; None where there was nothing, or an array of another form."""
+        values = facts.features.get(self.name)
+        if values is None or (self.dtype and values.dtype != self.dtype):
+            return None
+        if self.shape is None:
+            return values
+        fits = values.ndim == len(self.shape) and all(
+            a in {-1, n} for a, n in zip(self.shape, values.shape, strict=True)
+        )
+        return values if fits else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,6 +176,15 @@ def dataset_check(
     return wrap
 
 
-def feature(function: FeatureFunction) -> Feature:
-    """Make a function a feature, named `module.function`; it is measured only where a check needs it."""
-    return Feature(name=_name(function), function=function)
+def feature(*, dtype: str = "", shape: tuple[int, ...] | None = None) -> Callable[[FeatureFunction], Feature]:
+    """Make a function a feature, named `module.function`; it is measured only where a check needs it.
+
+    Args:
+        dtype: Of its arrays; those of another type are no measurements.
+        shape: The same; -1 is any length.
+    """
+
+    def wrap(function: FeatureFunction) -> Feature:
+        return Feature(name=_name(function), function=function, dtype=dtype, shape=shape)
+
+    return wrap

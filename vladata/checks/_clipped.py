@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embodiment import Dimension
-from ..units import Kind, Mode
+from ..units import Mode
 from ._look import Numbers, runs
-from ._motion import POSITIONS, is_switch
+from ._motion import POSITIONS, SPEEDS, is_switch
 
 __all__ = ["Clipped", "clipped"]
 
@@ -25,7 +25,6 @@ TOP_VALUES = 20
 """A flat top is the cut of many values; keyboards and joysticks with few stand at their ends by nature."""
 MIN_RUNS = 3
 """Times that a target must be cut at the same value: a lift to the same height comes once or twice."""
-SPEEDS = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def clipped(seen: Numbers, least: float) -> list[Clipped]:
     for place, bounds, is_limit in (*_limits(seen, columns), *_tops(values)):
         at = (np.abs(values[:, place] - bounds[0]) <= bounds[1]) & moves
         count = int(at.sum())
-        if count < least * total or any(c.column == columns[place] for c in found):
+        if count < max(least * total, 1) or any(c.column == columns[place] for c in found):
             continue
         column, spans = values[:, place], runs(at)
         enough = LEAST_VALUES if is_limit else TOP_VALUES

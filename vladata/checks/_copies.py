@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ._check import EpisodeFacts
 from ._features import MOST_HASHES, path, rows
+from ._tables import kind_of
 
 __all__ = ["connected", "near_pairs"]
 
@@ -49,10 +50,10 @@ def near_pairs(facts: Sequence[EpisodeFacts], shared: float, chance: float) -> P
         if first.setdefault(fact.content_digest, i) != i:
             continue
         sketch, way = rows.of(fact), path.of(fact)
-        if sketch is not None and int(sketch[0]) >= FEWEST_ROWS:
+        if sketch is not None and len(sketch) and int(sketch[0]) >= FEWEST_ROWS:
             sketches[i] = sketch.astype(np.uint64)
         if way is not None:
-            places, values = ways[fact.embodiment_digest or fact.embodiment, way.size]
+            places, values = ways[kind_of(fact), way.size]
             places.append(i)
             values.append(way.astype(np.float32).ravel())
     pairs = _by_hashes(sketches, shared)

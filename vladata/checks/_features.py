@@ -13,16 +13,14 @@ from ..episode import Episode
 from ..units import Kind, Mode
 from ._check import EpisodeFacts, Feature
 from ._look import Numbers, numbers
+from ._motion import GRIPPERS, POSITIONS
 
 __all__ = ["ROWS", "Column", "columns_of", "layout", "path", "rows", "summary"]
 
 FloatArray = NDArray[np.float64]
 
-POSES = frozenset(
-    {Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION, Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND, Kind.OTHER}
-)
+POSES = POSITIONS | GRIPPERS | {Kind.OTHER}
 """Kinds that say where the robot is."""
-GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
 ROWS = ("first", "last", "lowest", "highest", "path", "offset")
 """Rows of `summary`."""
 PHASES = 8
@@ -33,6 +31,8 @@ MOST_PARTS = 64
 """Parts of an episode whose mean poses make its way."""
 FEW_DIMENSIONS = 4
 """Vectors of fewer dimensions have the same rows by chance."""
+MOST_LAYOUT = 10_000_000
+"""Bytes of a layout as text: more is no layout."""
 LARGEST = 1e12
 """Values beyond are all the same to the hashes."""
 MOST_HASHES = 32
@@ -80,14 +80,17 @@ def _layout(episode: Episode) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=16)
 def _parsed(data: bytes) -> tuple[Column, ...]:
-    lines = zlib.decompress(data).decode().split("\n")
-    return tuple(Column(*line.split("\t")) for line in lines if line)
+    try:
+        lines = zlib.decompressobj().decompress(data, MOST_LAYOUT).decode().split("\n")
+        return tuple(Column(*line.split("\t")) for line in lines if line)
+    except (zlib.error, UnicodeDecodeError, TypeError):
+        return ()
 
 
 def columns_of(facts: EpisodeFacts) -> tuple[Column, ...]:
-    """The columns of an episode's `summary`; empty where they were not measured."""
+    """The columns of an episode's `summary`; empty where they were not measured, or are damaged."""
     data = layout.of(facts)
-    return () if data is None else _parsed(data.astype(np.uint8).tobytes())
+    return () if data is None else _parsed(data.tobytes())
 
 
 def _thinned(values: FloatArray) -> FloatArray:
@@ -261,7 +264,7 @@ def _hashed(values: FloatArray) -> NDArray[np.uint64]:
         return _mixed(bits @ factors)
 
 
-layout = Feature(name="dataset.layout", function=_layout)
-summary = Feature(name="dataset.summary", function=_summary)
-path = Feature(name="dataset.path", function=_path)
-rows = Feature(name="dataset.rows", function=_rows)
+layout = Feature(name="dataset.layout", function=_layout, dtype="uint8", shape=(-1,))
+summary = Feature(name="dataset.summary", function=_summary, dtype="float32", shape=(len(ROWS), -1))
+path = Feature(name="dataset.path", function=_path, dtype="float32", shape=(PHASES, -1))
+rows = Feature(name="dataset.rows", function=_rows, dtype="uint64", shape=(-1,))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import xxhash
@@ -15,6 +14,7 @@ from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
 from ._camera_motion import Robot, liveliest, robot_of
 from ._look import corrected, part
+from ._memory import remembered
 from ._packets import problem_of
 from ._sharpness import SCALES, sharpness_of
 
@@ -141,16 +141,13 @@ class CameraScan:
         return tuple(p for p, is_one in zip(self.pictures, self.is_sample, strict=True) if is_one)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def scan(episode: Episode) -> tuple[CameraScan, ...]:
-    """Look at all cameras of an episode; the last episode's result is kept for the next check."""
+    """Look at all cameras of an episode."""
     schemas = {c.name: c for c in episode.embodiment.cameras}
-    robot = robot_of(episode)
-    return tuple(
-        _Scanner(episode, stream, schemas.get(stream.name), robot).run()
-        for stream in episode.streams.values()
-        if isinstance(stream, FrameStream)
-    )
+    streams = [s for s in episode.streams.values() if isinstance(s, FrameStream)]
+    robot = robot_of(episode) if streams else None
+    return tuple(_Scanner(episode, s, schemas.get(s.name), robot).run() for s in streams)
 
 
 class _Scanner:

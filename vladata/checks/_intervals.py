@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ._columns import deviation
+
 __all__ = ["find_gaps", "steady_period", "usual_period"]
 
 Int64Array = NDArray[np.int64]
@@ -59,7 +61,7 @@ def find_gaps(time_ns: Int64Array, period_ns: float, limit_ns: float) -> tuple[I
     left = np.flatnonzero(intervals > (period_ns + limit_ns) / 2) if period_ns else np.zeros(0, dtype=np.intp)
     if len(left) == 0:
         return left, left
-    noise = 1.4826 * float(np.median(np.abs(intervals - period_ns)))
+    noise = float(deviation(intervals.astype(np.float64), period_ns))
     is_edge = np.minimum(left + 1, len(intervals) - left) < FEW
     bound = np.where(is_edge, max(limit_ns, period_ns + NOISE * noise), limit_ns)
     time = (time_ns - time_ns[0]).astype(np.float64)

@@ -1,18 +1,17 @@
 """How many steps a measured motion comes after its command: the highest correlation of their changes."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..episode import Episode
+from ._memory import remembered
 from ._pairs import Pairs, changes, paired
 
-__all__ = ["Lag", "estimate", "moving"]
+__all__ = ["Lag", "estimate"]
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 SEARCH_S = 0.6
 """Lags are searched up to so many seconds, at least 3 steps, at most a third of the episode."""
@@ -56,14 +55,12 @@ class Lag:
         return round(self.steps) if np.isfinite(self.steps) else 0
 
 
-@lru_cache(maxsize=1)
+@remembered
 def estimate(episode: Episode) -> Lag | None:
     """The lag between an episode's commands and its states; None where too few steps or no pairs are there.
 
     A target that is held from the step on is reached later: 1 is a robot that gets there within a step. A delta is done
     within its own step: 0.
-
-    The last episode's is kept, for the next check.
     """
     every = paired(episode)
     pairs = every.of([i for i, p in enumerate(every.items) if not p.is_gripper])
@@ -74,6 +71,7 @@ def estimate(episode: Episode) -> Lag | None:
     profile = _profile(wanted, moved, most)
     width = 2 if episode.embodiment.rate_hz >= FAST_HZ else 1
     peaks, heights = _peaks(profile, most, width)
+    # Motion over noise, r² / (1 - r²): a pair that goes together perfectly must not outvote all others.
     good = np.clip(heights, 0.0, 0.99)
     weights = np.where(good >= LEAST_HEIGHT, good**2 / (1.02 - good**2), 0.0)
     total = float(weights.sum())
@@ -83,6 +81,7 @@ def estimate(episode: Episode) -> Lag | None:
     (steps,), (height,) = _peaks(mean[:, None], most, width)
     if abs(steps) >= most:
         return _lag(pairs, wanted, moved, peaks, heights)
+    # Of the weighted mean, with as many pairs as the weights are worth.
     error = np.sqrt(weights @ np.square(peaks - steps) / total / max(1.0, total**2 / float(weights @ weights)))
     return _lag(pairs, wanted, moved, peaks, heights, (float(steps), float(height), float(error), _second(mean)))
 
@@ -112,18 +111,23 @@ def _lag(
 def _profile(wanted: FloatArray, moved: FloatArray, most: int) -> FloatArray:
     """Correlation of both at each lag from -most to most, [2 * most + 1, P], each over the steps that both have."""
     first, second = _even(wanted), _even(moved)
-    count, lags = len(first), np.arange(-most, most + 1)
-    starts, sizes = np.maximum(0, -lags), count - np.abs(lags)
-    sums = [np.cumsum(np.pad(np.stack([x, x * x]), ((0, 0), (1, 0), (0, 0))), axis=1) for x in (first, second)]
-    x, xx = sums[0][:, starts + sizes] - sums[0][:, starts]
-    y, yy = sums[1][:, starts + lags + sizes] - sums[1][:, starts + lags]
+    size = (len(first) - np.abs(np.arange(-most, most + 1)))[:, None]
+    x, xx = _overlaps(first, most), _overlaps(first * first, most)
+    # What overlaps of the other begins where of this one it ends.
+    y, yy = _overlaps(second, most)[::-1], _overlaps(second * second, most)[::-1]
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        size = sizes[:, None]
         spread = np.maximum(xx - x * x / size, 0.0) * np.maximum(yy - y * y / size, 0.0)
         # What is nothing but rounding of the sums is no motion.
-        moves = spread > 1e-20 * sums[0][1, -1] * sums[1][1, -1]
+        moves = spread > 1e-20 * xx[most] * yy[most]
         result = np.where(moves, (_products(first, second, most) - x * y / size) / np.sqrt(spread), 0.0)
     return np.asarray(np.clip(np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0), -1.0, 1.0))
+
+
+def _overlaps(values: FloatArray, most: int) -> FloatArray:
+    """Sums without the first rows at lags from -most to -1, without the last ones from 0 to most, [2 * most + 1, P]."""
+    head, tail = np.cumsum(values[:most], axis=0), np.cumsum(values[::-1][:most], axis=0)
+    left_out = np.concatenate([head[::-1], np.zeros((1, values.shape[1])), tail])
+    return np.asarray(values.sum(axis=0) - left_out)
 
 
 def _products(first: FloatArray, second: FloatArray, most: int) -> FloatArray:
@@ -170,11 +174,3 @@ def _second(mean: FloatArray) -> float:
     tops = (int(k) + 1 for k in np.flatnonzero((mean[1:-1] >= mean[:-2]) & (mean[1:-1] >= mean[2:])))
     parted = [k for k in tops if mean[min(k, top) : max(k, top) + 1].min() < VALLEY * mean[k]]
     return float(max((mean[k] for k in parted), default=0.0))
-
-
-def moving(values: FloatArray, least: float) -> BoolArray:
-    """Columns whose known values span more than `least`, [D]."""
-    known = np.isfinite(values)
-    low = np.where(known, values, np.inf).min(axis=0, initial=np.inf)
-    high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
-    return np.asarray(high - low > least)

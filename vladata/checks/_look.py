@@ -1,8 +1,7 @@
 """How checks look at an episode: the part of a stream that belongs to its steps, places, runs, words for numbers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,14 @@ from ..recording import AnyStream, FrameStream, Stream
 from ..sync.clock import ClockSummary, summarize
 from ..sync.timing import Correction
 from ..units import Clock, Unit
+from ._memory import remembered
 
 __all__ = [
+    "MOST_TIMES",
     "Numbers",
     "corrected",
     "correction",
+    "excess",
     "listed",
     "numbers",
     "part",
@@ -27,11 +29,15 @@ __all__ = [
     "runs",
     "seconds",
     "share",
+    "spot",
     "stamps",
     "steps_between",
     "summary",
     "timed_streams",
 ]
+
+MOST_TIMES = 1e6
+"""Magnitudes end here: what is not finite can't be compared."""
 
 Int64Array = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -57,35 +63,13 @@ class Numbers:
         return f"/streams/{self.signal.name}/values"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """What was found out about an episode, for the next check: by stream, each beside the stream it holds for."""
-
-    parts: dict[str, tuple[AnyStream, slice]] = field(default_factory=dict)
-    summaries: dict[str, tuple[AnyStream, ClockSummary]] = field(default_factory=dict)
-    corrections: dict[str, Correction] = field(default_factory=dict)
-
-
-@lru_cache(maxsize=1)
-def _seen(_: Episode) -> _Seen:
-    """The last episode's, for all checks judge one episode before the next."""
-    return _Seen()
-
-
+@remembered
 def part(episode: Episode, stream: AnyStream) -> slice:
     """The samples of a stream that its episode's steps span, with one step period on either side.
 
     What an edit has trimmed away, and what was recorded before all required streams ran, is not judged. The whole
     stream where nothing of it lies there, and where there are no steps.
     """
-    parts = _seen(episode).parts
-    known = parts.get(stream.name)
-    if known is None or known[0] is not stream:
-        known = parts[stream.name] = (stream, _part(episode, stream))
-    return known[1]
-
-
-def _part(episode: Episode, stream: AnyStream) -> slice:
     time = stream.time_ns
     steps = episode.steps.time_ns
     whole = slice(0, len(time))
@@ -106,13 +90,10 @@ def stamps(episode: Episode, stream: AnyStream) -> tuple[int, Int64Array]:
     return cut.start, stream.time_ns[cut]
 
 
+@remembered
 def summary(episode: Episode, stream: AnyStream) -> ClockSummary:
     """Rate, jitter and odd stamps of the samples that belong to the steps."""
-    summaries = _seen(episode).summaries
-    known = summaries.get(stream.name)
-    if known is None or known[0] is not stream:
-        known = summaries[stream.name] = (stream, summarize(stamps(episode, stream)[1]))
-    return known[1]
+    return summarize(stamps(episode, stream)[1])
 
 
 def timed_streams(episode: Episode) -> Iterator[AnyStream]:
@@ -120,12 +101,9 @@ def timed_streams(episode: Episode) -> Iterator[AnyStream]:
     return (s for s in episode.streams.values() if s.clock is not Clock.NOMINAL)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def numbers(episode: Episode) -> tuple[Numbers, ...]:
-    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`.
-
-    The last episode's are kept, for the next check.
-    """
+    """Signals of the schema with their numbers; those of another shape are left to `structure.dimensions`."""
     return tuple(_numbers(episode))
 
 
@@ -138,25 +116,21 @@ def _numbers(episode: Episode) -> Iterator[Numbers]:
         if stream.values.dtype.kind not in "fiub":
             continue
         cut = part(episode, stream)
+        values = stream.values[cut].astype(np.float64, copy=False)
+        values.flags.writeable = False  # the next check must see the same
         yield Numbers(
             signal=signal,
             stream=stream,
             is_action=signal.name in actions,
             start=cut.start,
-            values=stream.values[cut].astype(np.float64, copy=False),
+            values=values,
             time_ns=stream.time_ns[cut],
         )
 
 
+@remembered
 def correction(episode: Episode, name: str) -> Correction:
     """What synchronization did to a stream's stamps, as the provenance tells."""
-    corrections = _seen(episode).corrections
-    if name not in corrections:
-        corrections[name] = _correction(episode, name)
-    return corrections[name]
-
-
-def _correction(episode: Episode, name: str) -> Correction:
     policy = _at(_at(episode.provenance, "sync"), "policy")
     rule = _at(_at(policy, "streams"), name)
     if not isinstance(rule, Mapping):
@@ -184,12 +158,17 @@ def seconds(episode: Episode, stream: AnyStream, time_ns: int) -> float:
     return (_shifted(episode, stream, time_ns) - origin) / 1e9
 
 
-def place(episode: Episode, stream: AnyStream, index: int) -> str:
-    """Where a sample lies: `at 6.20 s (sample 186)`; without a clock only its index."""
+def spot(episode: Episode, stream: AnyStream, index: int) -> str:
+    """Where a sample lies: `6.20 s (sample 186)`; without a clock only its index."""
     noun = "frame" if isinstance(stream, FrameStream) else "sample"
     if stream.clock is Clock.NOMINAL:
-        return f"at {noun} {index:,}"
-    return f"at {seconds(episode, stream, int(stream.time_ns[index])):.2f} s ({noun} {index:,})"
+        return f"{noun} {index:,}"
+    return f"{seconds(episode, stream, int(stream.time_ns[index])):.2f} s ({noun} {index:,})"
+
+
+def place(episode: Episode, stream: AnyStream, index: int) -> str:
+    """The same with `at`."""
+    return f"at {spot(episode, stream, index)}"
 
 
 def steps_between(episode: Episode, stream: AnyStream, start_ns: int, end_ns: int) -> tuple[int, int] | None:
@@ -230,7 +209,12 @@ def share(count: int, total: int, noun: str) -> str:
     return f"{count:,} of {total:,} {noun} ({100 * count / max(total, 1):.1f} %)"
 
 
+def excess(value: float, limit: float) -> float:
+    """How many times a limit a value is, a million at most: a limit may be 0."""
+    return min(value / limit, MOST_TIMES) if limit > 0 else MOST_TIMES
+
+
 def quantity(value: float, unit: Unit, digits: int = 4) -> str:
     """A number with its unit; pure numbers have none."""
-    text = f"{value:.{digits}g}"
+    text = f"{value + 0.0:.{digits}g}"
     return text if unit is Unit.ONE else f"{text} {unit}"

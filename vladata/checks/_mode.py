@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ._columns import correlate, span
 from ._pairs import Pair, Pairs, changes
 
 __all__ = ["OtherMode", "other_modes"]
@@ -67,7 +68,7 @@ def other_modes(pairs: Pairs, action: str, *, is_rate: bool, correlation: float)
     part = pairs.of(chosen)
     seen = _evidence(part)
     spans = np.array([LEAST.get(str(p.measured.unit), np.inf) for p in part.items])
-    enough = _span(part.measured) >= spans
+    enough = span(part.measured) >= spans
     follows_level = (seen.level >= correlation) & _within(seen.level_slope, LEVEL_SLOPE) & (seen.offset < 1.0)
     follows_sum = (seen.sum >= correlation) & _within(seen.sum_slope, SUM_SLOPE)
     if not is_rate:
@@ -102,14 +103,14 @@ def _evidence(pairs: Pairs) -> _Evidence:
     slope = np.zeros(done.shape[1])
     every = slice(None, None, 1 + len(command) // MOST_STEPS)
     for lag in (k for k in LAGS if k < len(command) - 3):
-        fit, along = _fit(command[: len(command) - lag][every], state[lag:][every])
+        fit, along = correlate(command[: len(command) - lag][every], state[lag:][every])
         slope = np.where(fit > level, along, slope)
         level = np.maximum(fit, level)
-        speed = np.maximum(_fit(command[: len(moved) - lag][every], moved[lag:][every])[0], speed)
-    total, total_slope = _fit(asked[every], done[every])
+        speed = np.maximum(correlate(command[: len(moved) - lag][every], moved[lag:][every])[0], speed)
+    total, total_slope = correlate(asked[every], done[every])
     command, state = command[every], state[every]
-    span = np.maximum(_span(state), 1e-12)
-    offset = np.abs(np.nan_to_num(_mean(command)) - _mean(state)) / span
+    wide = np.maximum(span(state), 1e-12)
+    offset = np.abs(np.nan_to_num(_mean(command)) - _mean(state)) / wide
     size = _deviation(command) / np.maximum(_deviation(state), 1e-12)
     return _Evidence(
         level=level, level_slope=slope, sum=total, sum_slope=total_slope, speed=speed, size=size, offset=offset
@@ -125,24 +126,5 @@ def _mean(values: FloatArray) -> FloatArray:
     return np.asarray(np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
 
 
-def _fit(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Correlation of two and slope of the second over the first, column by column, over what is known."""
-    known = np.isfinite(x) & np.isfinite(y)
-    first = np.where(known, x - _mean(np.where(known, x, np.nan)), 0.0)
-    second = np.where(known, y - _mean(np.where(known, y, np.nan)), 0.0)
-    xx, yy, xy = (np.einsum("tp,tp->p", a, b) for a, b in ((first, first), (second, second), (first, second)))
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        correlation = np.nan_to_num(xy / np.sqrt(xx * yy), posinf=0.0, neginf=0.0)
-        slope = np.nan_to_num(xy / xx, posinf=0.0, neginf=0.0)
-    return correlation, slope
-
-
-def _span(values: FloatArray) -> FloatArray:
-    known = np.isfinite(values)
-    high = np.where(known, values, -np.inf).max(axis=0, initial=-np.inf)
-    low = np.where(known, values, np.inf).min(axis=0, initial=np.inf)
-    return np.asarray(np.where(high >= low, high - low, 0.0))
-
-
-def _within(values: FloatArray, span: tuple[float, float]) -> NDArray[np.bool_]:
-    return np.asarray((values >= span[0]) & (values <= span[1]))
+def _within(values: FloatArray, limits: tuple[float, float]) -> NDArray[np.bool_]:
+    return np.asarray((values >= limits[0]) & (values <= limits[1]))

@@ -6,14 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embodiment import Dimension, Signal
+from ..episode import Episode
 from ..units import Clock, Kind, Mode, RotationConvention, Unit
 from ._look import Numbers
+from ._memory import remembered
 
 __all__ = [
     "FILLERS",
     "GRIPPERS",
     "MOST_ROWS",
     "POSITIONS",
+    "SPEEDS",
+    "elapsed_s",
     "is_place",
     "is_switch",
     "period_s",
@@ -30,6 +34,7 @@ FloatArray = NDArray[np.float64]
 
 GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
 POSITIONS = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION})
+SPEEDS = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 FILLERS = frozenset({Kind.PADDING, Kind.TERMINATE})
 MOST_ROWS = 300
 """Differences that noise is measured by; of more, evenly chosen ones."""
@@ -55,7 +60,8 @@ def turns(signal: Signal, dimension: Dimension) -> bool:
     return dimension.kind is Kind.ROTATION or (dimension.kind is Kind.JOINT_POSITION and dimension.limits is None)
 
 
-def places(seen: Numbers) -> tuple[list[int], FloatArray]:
+@remembered
+def places(_: Episode, seen: Numbers) -> tuple[list[int], FloatArray]:
     """Columns that are places and their values, [n, C]; angles run on where they wrap.
 
     What is not finite is the value before it: `values.finite` speaks of it.
@@ -143,6 +149,13 @@ def updates(values: FloatArray) -> tuple[NDArray[np.intp], int]:
         return np.zeros(0, dtype=np.intp), 1
     rows = np.flatnonzero(np.append(True, (values[1:] != values[:-1]).any(axis=1)))
     return rows, max(1, int(np.median(np.diff(rows)))) if len(rows) > 1 else 1
+
+
+def elapsed_s(seen: Numbers, rate_hz: float) -> FloatArray:
+    """Time of each sample since the first, never back; on a nominal clock by the schema's rate, [n]."""
+    if seen.stream.clock is Clock.NOMINAL:
+        return np.asarray(np.arange(len(seen.values)) / rate_hz, dtype=np.float64)
+    return np.maximum.accumulate((seen.time_ns - seen.time_ns[:1]).astype(np.float64) / 1e9)
 
 
 def period_s(seen: Numbers, rate_hz: float) -> float:

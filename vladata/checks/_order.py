@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from ..embodiment import Dimension
 from ..units import Unit
-from ._lag import Lag, moving
+from ._columns import correlate, span
+from ._lag import Lag
 from ._pairs import Pairs
 
-__all__ = ["Mirrored", "Polarity", "Swapped", "inverted_grippers", "mirrored", "swapped"]
+__all__ = ["Follow", "Mirrored", "Polarity", "Swapped", "follow", "inverted_grippers", "mirrored", "swapped"]
 
 FloatArray = NDArray[np.float64]
 
@@ -75,12 +76,12 @@ def inverted_grippers(pairs: Pairs, rate_hz: float, *, correlation: float, motio
         return []
     command = _opening([pairs.items[i].command for i in chosen], pairs.commanded[:, chosen])
     measured = _opening([pairs.items[i].measured for i in chosen], pairs.measured[:, chosen])
-    moves = np.flatnonzero(moving(command, motion) & moving(measured, motion))
+    moves = np.flatnonzero((span(command) > motion) & (span(measured) > motion))
     if len(moves) == 0:
         return []
     command, measured = command[:, moves], measured[:, moves]
     lags = np.unique(np.linspace(0, min(round(SEARCH_S * rate_hz), len(command) // 4), NUM_LAGS).astype(int))
-    every = np.stack([_correlation(command[: len(command) - k], measured[k:]) for k in lags])
+    every = np.stack([correlate(command[: len(command) - k], measured[k:], FEWEST_STEPS)[0] for k in lags])
     # Of two lags that fit alike the shorter one: what repeats itself is opposite half a period later.
     at = np.argmax(np.abs(every) * (1 - PATIENCE * lags / max(int(lags[-1]), 1))[:, None], axis=0)
     best = every[at, np.arange(len(moves))]
@@ -102,32 +103,22 @@ def _opening(dimensions: list[Dimension], values: FloatArray) -> FloatArray:
     return np.asarray((values - closed) / (opened - closed))
 
 
-def _correlation(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Of each column with the same column, [K], over what both know; 0 where that is nothing or does not change."""
-    known = np.isfinite(first) & np.isfinite(second)
-    count = np.maximum(known.sum(axis=0), 1)
-    a, b = (np.where(known, x, 0.0) for x in (first, second))
-    a, b = (np.where(known, x - x.sum(axis=0) / count, 0.0) for x in (a, b))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        scale = np.sqrt(np.einsum("tk,tk->k", a, a) * np.einsum("tk,tk->k", b, b))
-        found = np.einsum("tk,tk->k", a, b) / scale
-    return np.where((count >= FEWEST_STEPS) & np.isfinite(found), found, 0.0)
-
-
 def _judged(lag: Lag) -> list[int]:
     """Pairs of which both sides move."""
     pairs = lag.pairs
     least = np.array([LEAST.get(p.measured.unit, np.inf) for p in pairs.items])
     way = np.cumsum(lag.wanted, axis=0)
     commands = np.where(pairs.is_rate, way, pairs.commanded[: len(way)])
-    both = moving(commands / least, 1.0) & moving(pairs.measured / least, 1.0)
+    both = (span(commands / least) > 1.0) & (span(pairs.measured / least) > 1.0)
     return [i for i, p in enumerate(pairs.items) if both[i] and not (p.wraps and not p.is_rate)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Follow:
-    """How the changes of states follow those of commands."""
+class Follow:
+    """How the changes of states follow those of commands, of the pairs of which both sides move."""
 
+    chosen: list[int]
+    """Places of these pairs, in the lag's: K of them."""
     best: FloatArray
     """Highest correlation of each command with each state over all lags, [K, K]."""
     worst: FloatArray
@@ -136,7 +127,11 @@ class _Follow:
     """Where it is highest, [K, K]."""
 
 
-def _follow(lag: Lag, chosen: list[int]) -> _Follow:
+def follow(lag: Lag) -> Follow | None:
+    """Compare all commands with all states; None where nothing moves."""
+    chosen = _judged(lag)
+    if not chosen:
+        return None
     wanted, moved = lag.wanted[:, chosen], lag.moved[:, chosen]
     most = min(max(3, round(1.5 * abs(lag.steps)) if np.isfinite(lag.steps) else 0), LONGEST, len(wanted) // 4)
     wanted, moved = _centred(wanted), _centred(moved)
@@ -144,23 +139,22 @@ def _follow(lag: Lag, chosen: list[int]) -> _Follow:
         sizes = [np.sqrt(np.einsum("tk,tk->k", x, x)) for x in (wanted, moved)]
         products = np.stack([wanted[: len(wanted) - k].T @ moved[k:] for k in range(most + 1)])
         every = np.nan_to_num(products / np.outer(*sizes), posinf=0.0, neginf=0.0)
-    return _Follow(best=every.max(axis=0), worst=every.min(axis=0), lag=np.argmax(every, axis=0))
+    return Follow(chosen=chosen, best=every.max(axis=0), worst=every.min(axis=0), lag=np.argmax(every, axis=0))
 
 
-def swapped(lag: Lag, *, correlation: float) -> Swapped | None:
+def swapped(lag: Lag, seen: Follow, *, correlation: float) -> Swapped | None:
     """Find commands that are followed by each other's joints; joints that move alike are nobody's.
 
     All of them together must be a permutation. Where targets, or ways that deltas add up to, are much nearer to another
     joint than to their own, half the correlation is enough; else deltas must be followed with this correlation by
     another joint, more clearly than by their own.
     """
-    chosen = _judged(lag)
+    chosen = seen.chosen
     if len(chosen) < 2:
         return None
-    follow = _follow(lag, chosen)
-    own = np.maximum(np.diag(follow.best), 0.0)
-    off = np.where(np.eye(len(chosen), dtype=bool) | ~_comparable(lag, chosen), -np.inf, follow.best)
-    distance = _distances(lag, chosen, int(np.median(np.diag(follow.lag))))
+    own = np.maximum(np.diag(seen.best), 0.0)
+    off = np.where(np.eye(len(chosen), dtype=bool) | ~_comparable(lag, chosen), -np.inf, seen.best)
+    distance = _distances(lag, chosen, int(np.median(np.diag(seen.lag))))
     near = (distance < ALIKE * np.diag(distance)[:, None]) & (off >= correlation / 2)
     target = np.where(near.any(axis=1), np.argmin(np.where(near, distance, np.inf), axis=1), -1)
     moved = _cycles(target)
@@ -174,7 +168,7 @@ def swapped(lag: Lag, *, correlation: float) -> Swapped | None:
     return Swapped(
         pairs=tuple(chosen[k] for k in moved),
         follows=tuple(chosen[int(target[k])] for k in moved),
-        own=float(np.diag(follow.best)[moved].max()),
+        own=float(np.diag(seen.best)[moved].max()),
         other=float(off[moved, target[moved]].min()),
     )
 
@@ -219,14 +213,11 @@ def _centred(values: FloatArray) -> FloatArray:
     return np.asarray(values - values.mean(axis=0))
 
 
-def mirrored(lag: Lag, *, correlation: float) -> list[Mirrored]:
+def mirrored(lag: Lag, seen: Follow, *, correlation: float) -> list[Mirrored]:
     """Commands whose joints go the other way, and at no lag the same way; of targets the levels are opposite too."""
-    chosen = _judged(lag)
-    if not chosen:
-        return []
-    follow = _follow(lag, chosen)
-    worst, best = np.diag(follow.worst), np.diag(follow.best)
-    levels = _correlation(lag.pairs.commanded[:, chosen], lag.pairs.measured[:, chosen])
+    chosen = seen.chosen
+    worst, best = np.diag(seen.worst), np.diag(seen.best)
+    levels, _ = correlate(lag.pairs.commanded[:, chosen], lag.pairs.measured[:, chosen], FEWEST_STEPS)
     is_opposite = (worst <= -correlation) & (best < -ALIKE * worst)
     is_opposite &= lag.pairs.is_rate[chosen] | (levels <= -correlation)
     return [Mirrored(pair=chosen[k], correlation=float(worst[k])) for k in np.flatnonzero(is_opposite)]

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +10,13 @@ from numpy.typing import NDArray
 from ..embodiment import Dimension, Embodiment, Signal
 from ..episode import Episode
 from ..units import Kind, Mode, RotationConvention
+from ._memory import remembered
+from ._motion import GRIPPERS, POSITIONS, SPEEDS
 
-__all__ = ["GRIPPERS", "Pair", "Pairs", "changes", "paired", "words"]
+__all__ = ["Pair", "Pairs", "changes", "paired", "words"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-GRIPPERS = frozenset({Kind.GRIPPER_APERTURE, Kind.GRIPPER_COMMAND})
-RATES = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 
 _FAMILY = {
     Kind.JOINT_POSITION: "joint",
@@ -31,7 +29,7 @@ _FAMILY = {
     Kind.GRIPPER_COMMAND: "gripper",
 }
 """Commanded kinds that one measured kind answers to."""
-_MEASURED = frozenset({Kind.JOINT_POSITION, Kind.POSITION, Kind.ROTATION, *GRIPPERS})
+_MEASURED = POSITIONS | GRIPPERS
 _SILENT = frozenset({
     "delta", "d", "command", "commands", "commanded", "cmd", "target", "targets", "goal", "desired", "action",
     "actions", "state", "states", "measured", "actual", "current", "observation", "obs", "joint", "joints", "position",
@@ -58,7 +56,7 @@ class Pair:
     @property
     def is_rate(self) -> bool:
         """Whether the command is a change (a delta or a speed), not a target."""
-        return self.command.mode in {Mode.DELTA, Mode.VELOCITY} or self.command.kind in RATES
+        return self.command.mode in {Mode.DELTA, Mode.VELOCITY} or self.command.kind in SPEEDS
 
     @property
     def is_gripper(self) -> bool:
@@ -115,12 +113,9 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(w for w in found if w not in _SILENT) or found
 
 
-@lru_cache(maxsize=1)
+@remembered
 def paired(episode: Episode) -> Pairs:
-    """Pairs of an episode, with their values; actions that were derived from states are left out.
-
-    The last episode's are kept, for the next check.
-    """
+    """Pairs of an episode, with their values; actions that were derived from states are left out."""
     steps = episode.steps
     commanded, measured, items, factors = [], [], [], []
     for pair in _pairs(episode.embodiment, episode.derived_actions):
@@ -128,7 +123,7 @@ def paired(episode: Episode) -> Pairs:
         state = _column(episode, pair.state, pair.measured_column, is_action=False)
         if command is None or state is None:
             continue
-        is_speed = pair.command.mode is Mode.VELOCITY or pair.command.kind in RATES
+        is_speed = pair.command.mode is Mode.VELOCITY or pair.command.kind in SPEEDS
         factors.append(1 / episode.embodiment.rate_hz if is_speed else 1.0)
         commanded.append(command * factors[-1])
         measured.append(state)

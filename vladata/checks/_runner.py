@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import fnmatch
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from .. import plugins
 from ..episode import Episode
 from ..errors import EpisodeFormatError, PluginNotFoundError, SchemaError, VladataError
 from ..finding import Finding, Severity
+from ..text import clip, printable
 from ._check import Check, DatasetCheck, EpisodeFacts, Feature
 
 __all__ = [
@@ -34,6 +36,8 @@ Rules = Mapping[str, Mapping[str, float | str]]
 
 NOT_MEASURED = "timing.not_measured"
 READABLE = "structure.readable"
+MOST_CHARACTERS = 2_000
+"""Of a message."""
 
 
 def _all() -> dict[str, Check | DatasetCheck]:
@@ -92,13 +96,13 @@ class CheckSettings:
                 raise SchemaError(problem)
 
     def rules_for(self, embodiment: str, own: Rules) -> dict[str, dict[str, float | str]]:
-        """What holds for episodes of an embodiment, whose own section is `own`; unknown names are left out."""
+        """What holds for episodes of an embodiment, whose own section is `own`; what `rule_problems` names does not."""
         known, merged = _all(), {}
         for name in {*own, *self.schemas.get(embodiment, {}), *self.rules}:
             if name in known:
                 base = self.schemas.get(embodiment, own).get(name, {})
                 values = {**base, **self.rules.get(name, {})}
-                merged[name] = {k: v for k, v in values.items() if k == "severity" or k in known[name].thresholds}
+                merged[name] = {k: v for k, v in values.items() if not _problem(known[name], k, v)}
         return merged
 
 
@@ -109,16 +113,22 @@ def rule_problems(rules: Rules) -> Iterator[str]:
         if name not in known:
             yield str(_unknown(name, list(known)))
             continue
-        thresholds = known[name].thresholds
-        for key, value in values.items():
-            if key == "severity":
-                if value not in {"off", *map(str, Severity)}:
-                    yield f"checks.{name}.severity is {value!r}; it must be info, warning, error or off"
-            elif key not in thresholds:
-                has = f"it has {', '.join(thresholds)}" if thresholds else "it has none"
-                yield f"check {name} has no threshold {key!r}; {has}"
-            elif isinstance(value, str):
-                yield f"checks.{name}.{key} is {value!r}; it must be a number"
+        yield from (problem for key, value in values.items() if (problem := _problem(known[name], key, value)))
+
+
+def _problem(rule: Check | DatasetCheck, key: str, value: float | str) -> str:
+    """What is wrong with a threshold or severity of a check; empty where it holds."""
+    if key == "severity":
+        is_good = value in {"off", *map(str, Severity)}
+        return "" if is_good else f"checks.{rule.name}.severity is {value!r}; it must be info, warning, error or off"
+    if key not in rule.thresholds:
+        has = f"it has {', '.join(rule.thresholds)}" if rule.thresholds else "it has none"
+        return f"check {rule.name} has no threshold {key!r}; {has}"
+    if isinstance(value, str):
+        return f"checks.{rule.name}.{key} is {value!r}; it must be a number"
+    if not 0 <= value < math.inf:
+        return f"checks.{rule.name}.{key} is {value:g}; it must be 0 or more and finite (severity off: no check)"
+    return ""
 
 
 def matching_names(patterns: Sequence[str]) -> list[str]:
@@ -233,7 +243,7 @@ def measure(episode: Episode, settings: CheckSettings) -> tuple[dict[str, NDArra
             continue  # `structure.readable` has said so
         except Exception as error:  # noqa: BLE001 - whatever a measurement does, the others must run
             found = dataclasses.replace(_crash(name, error), episode_id=episode.episode_id)
-            crashed.append(dataclasses.replace(found, message=f"{item.name}: {found.message}"))
+            crashed.append(_told(dataclasses.replace(found, message=f"{item.name}: {found.message}")))
             continue
         if values is not None:
             measured[item.name] = values
@@ -302,7 +312,13 @@ def _guarded(rule: Check | DatasetCheck, results: Callable[[], Iterator[Finding]
         found.append(Finding(message=f"could not run: {error}", check=rule.name, severity=Severity.ERROR))
     except Exception as error:  # noqa: BLE001 - whatever a check does, the others must run
         found.append(_crash(rule.name, error))
-    return found
+    return [_told(f) for f in found]
+
+
+def _told(finding: Finding) -> Finding:
+    """A finding whose message steers no terminal and has an end, whatever names and errors a check put into it."""
+    message = clip(printable(finding.message), MOST_CHARACTERS)
+    return finding if message == finding.message else dataclasses.replace(finding, message=message)
 
 
 def _crash(name: str, error: Exception) -> Finding:

@@ -10,7 +10,8 @@ from ..embodiment import Dimension, Signal
 from ..episode import Episode
 from ..units import Kind, Mode, RotationConvention, Unit
 from ._lag import Lag
-from ._pairs import GRIPPERS, Pair
+from ._motion import GRIPPERS
+from ._pairs import Pair
 
 __all__ = ["Scaled", "scaled"]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..units import Kind
 from ._check import EpisodeFacts
+from ._columns import deviation
 from ._features import Column
 from ._tables import Table, complete, tables, task_of
 
@@ -136,6 +137,6 @@ def _deviation(values: FloatArray, middle: FloatArray) -> FloatArray:
     Of five normal values the inner 80 % (interpolated) span 1.7 standard deviations on average; the median deviation
     alone is too often too small there.
     """
-    by_median = 1.4826 * np.median(np.abs(values - middle), axis=0)
+    by_median = deviation(values, middle)
     low, high = np.quantile(values, [0.1, 0.9], axis=0)
     return np.asarray(np.maximum(by_median, (high - low) / (1.7 if len(values) < 10 else 2.56)))

@@ -9,7 +9,7 @@ from ._pairs import Pairs
 
 __all__ = ["Copies", "copies"]
 
-FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 ROUNDING = 4 * 2.0**-24
 """Relative difference that float32 makes of equal numbers."""
@@ -41,9 +41,10 @@ def copies(pairs: Pairs, action: str, *, share: float, steps: float) -> Copies |
         steps: With motion that a dimension must have at least.
     """
     columns = np.array([i for i, p in enumerate(pairs.items) if p.action == action])
+    look = _Look(pairs, columns)
     for shift in SHIFTS:
-        equal, moves = _equal(pairs, columns, shift)
-        judged = moves >= steps
+        equal, moves = look.equal(shift)
+        judged = moves >= max(steps, 1)
         found = np.flatnonzero(judged & (equal >= share * moves))
         if len(found) and 2 * len(found) > judged.sum():
             return Copies(
@@ -55,13 +56,24 @@ def copies(pairs: Pairs, action: str, *, share: float, steps: float) -> Copies |
     return None
 
 
-def _equal(pairs: Pairs, columns: NDArray[np.intp], shift: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Steps at which a command is the state, and steps that count, because the state is another than before, [K]."""
-    command, state = pairs.commanded[:, columns], pairs.measured[:, columns]
-    nothing = np.full((1, len(columns)), np.nan)
-    changes = np.concatenate([nothing, np.diff(state, axis=0), *[nothing] * shift])[shift : len(state) + shift]
-    target = np.concatenate([state, *[nothing] * shift])[shift:]
-    target = np.where(pairs.is_rate[columns], changes, target)
-    known = np.isfinite(command) & np.isfinite(target) & np.isfinite(changes) & (changes != 0)
-    close = np.abs(command - target) <= ROUNDING * (np.abs(state) + np.abs(command))
-    return np.sum(known & close, axis=0), np.sum(known, axis=0)
+class _Look:
+    """Commands and states of some pairs, [T, K], and what all shifts need of them."""
+
+    def __init__(self, pairs: Pairs, columns: IntArray) -> None:
+        self._command, self._state = pairs.commanded[:, columns], pairs.measured[:, columns]
+        self._is_rate = pairs.is_rate[columns]
+        self._changes = np.diff(self._state, axis=0)
+        self._moves = np.isfinite(self._changes) & (self._changes != 0)
+        self._rounding = ROUNDING * (np.abs(self._state) + np.abs(self._command))
+
+    def equal(self, shift: int) -> tuple[IntArray, IntArray]:
+        """Steps at which a command is the state, and steps that count, because the state is another than before."""
+        first = max(0, 1 - shift)
+        stop = max(first, len(self._command) - shift)
+        command = self._command[first:stop]
+        # The change that ends in the state of a step lies one place before it.
+        now, before = slice(first + shift, stop + shift), slice(first + shift - 1, stop + shift - 1)
+        target = np.where(self._is_rate, self._changes[before], self._state[now])
+        known = np.isfinite(command) & self._moves[before]
+        close = np.abs(command - target) <= self._rounding[first:stop]
+        return np.sum(known & close, axis=0), np.sum(known, axis=0)

@@ -1,7 +1,6 @@
 """When a robot stands still: all that it measures of its places, or what it is commanded where it measures none."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,7 +10,8 @@ from ..embodiment import Dimension
 from ..episode import Episode
 from ..units import Clock, Kind, Mode, Unit
 from ._look import Numbers, numbers
-from ._motion import FILLERS, GRIPPERS, POSITIONS, period_s, sizes, spread, updates
+from ._memory import remembered
+from ._motion import FILLERS, GRIPPERS, POSITIONS, SPEEDS, elapsed_s, period_s, sizes, spread, updates
 
 __all__ = ["Still", "still"]
 
@@ -31,7 +31,6 @@ NOISE_FACTOR = 6.0
 """Standard deviations of the noise that are no motion, …"""
 MOST_NOISE = 5.0
 """… up to so many times the threshold."""
-SPEEDS = frozenset({Kind.JOINT_VELOCITY, Kind.LINEAR_VELOCITY, Kind.ANGULAR_VELOCITY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +56,7 @@ class Still:
         return int(np.argmin(self.mask[::-1])) if not self.mask.all() else len(self.mask)
 
 
-@lru_cache(maxsize=1)
+@remembered
 def still(episode: Episode, angle: float, length: float, part: float) -> Still | None:
     """Where all dimensions stay within a threshold for half a second; None where that can't be said.
 
@@ -75,7 +74,7 @@ def still(episode: Episode, angle: float, length: float, part: float) -> Still |
         return None
     width = max(WIDTH_S, *periods)
     window = max(WINDOW_S, *(MIN_UPDATES * p * updates(s.values)[1] for (s, _), p in zip(seen, periods, strict=True)))
-    times = [_seconds(s, p) for (s, _), p in zip(seen, periods, strict=True)]
+    times = [elapsed_s(s, rate) for s, _ in seen]
     count = min(int(min(t[-1] + p, 1e6) / width + 1e-6) for t, p in zip(times, periods, strict=True))
     if count < MIN_SPANS or count > len(episode) * 100:
         return None
@@ -101,14 +100,6 @@ def _columns(seen: Numbers) -> list[int]:
         for c, d in enumerate(seen.signal.dimensions)
         if d.kind in kinds and d.kind not in FILLERS and d.mode is not Mode.CHUNK_RELATIVE
     ]
-
-
-def _seconds(seen: Numbers, period: float) -> FloatArray:
-    """Time of each sample since the first, never back."""
-    if seen.stream.clock is Clock.NOMINAL:
-        return np.asarray(np.arange(len(seen.values)) * period, dtype=np.float64)
-    elapsed: FloatArray = (seen.time_ns - seen.time_ns[0]).astype(np.float64) / 1e9
-    return np.maximum.accumulate(elapsed)
 
 
 def _paths(seen: Numbers, columns: list[int], dimensions: list[Dimension], rate_hz: float) -> FloatArray:

@@ -14,7 +14,7 @@ from . import _camera_repeats as repeating
 from ._camera_signature import batches, pack
 from ._check import EpisodeFacts, check, dataset_check, feature
 from ._frames import BLACK, PLAIN, CameraScan, Picture, scan
-from ._look import listed, place, share, steps_between
+from ._look import listed, place, share, spot, steps_between
 
 __all__ = [
     "black",
@@ -59,7 +59,7 @@ def undecodable(episode: Episode) -> Iterator[Finding]:
             index, reason = scanned.damaged[0]
             is_video = scanned.stream.video is not None
             total = len(scanned.stream.frames.sizes) if is_video else scanned.stop - scanned.start
-            first = f"frame {index:,}" if is_video else place(episode, scanned.stream, index).removeprefix("at ")
+            first = f"frame {index:,}" if is_video else spot(episode, scanned.stream, index)
             count = share(len(scanned.damaged), total, "frames")
             yield Finding(
                 message=f"{scanned.stream.name} has {count} that can't be read, first {first}: {reason}",
@@ -168,17 +168,17 @@ def exposure(episode: Episode, *, white: float = 0.4, dark: float = 40.0, frames
         under = [p for p in pictures if p.brightest < dark]
         if len(over) >= frames * len(pictures):
             found = float(np.median([p.white for p in over]))
-            what = f"overexposed: {found:.0%} of the pixels are white"
-            wanted, magnitude, shown = f"less than {white:.0%}", found, over
+            what = f"overexposed: {100 * found:.0f} % of the pixels are white"
+            wanted, magnitude, shown = f"it must be less than {100 * white:.0f} %", found, over
         elif len(under) >= frames * len(pictures):
             found = float(np.median([p.brightest for p in under]))
             what = f"underexposed: 99 of 100 pixels are darker than {found:.0f} of 255"
-            wanted, magnitude, shown = f"at least one in 100 above {dark:.0f}", 1 - found / 255, under
+            wanted, magnitude, shown = f"one in 100 must be brighter than {dark:.0f}", 1 - found / 255, under
         else:
             continue
         yield Finding(
             message=f"{scanned.stream.name} is {what} in {len(shown)} of {len(pictures)} frames that were decoded; "
-            f"{wanted} must be",
+            f"{wanted}",
             location=scanned.location,
             magnitude=magnitude,
             frames=_some(shown),
@@ -208,7 +208,7 @@ def frozen(
 
 def _stands(episode: Episode, scanned: CameraScan, odd: Sequence[repeating.Stand], total: int) -> Finding:
     worst, more = odd[0], len(odd) - 1
-    where = place(episode, scanned.stream, worst.first).removeprefix("at ")
+    where = spot(episode, scanned.stream, worst.first)
     motion = " while the robot moves" if worst.is_in_motion else ""
     places = f", and in {more:,} more place{'s' * (more > 1)}" if more else ""
     return Finding(
@@ -269,7 +269,7 @@ def _few(scanned: CameraScan, says: str, magnitude: float) -> Finding:
     return Finding(message=f"{scanned.stream.name} {says}", location=scanned.location, magnitude=magnitude)
 
 
-@feature
+@feature()
 def signature(episode: Episode) -> NDArray[np.uint8] | None:
     """What each camera looks like: coarse colours, sharpness, delay; [cameras, bytes]."""
     return pack(episode) if any(isinstance(s, FrameStream) for s in episode.streams.values()) else None
@@ -295,7 +295,7 @@ def orientation(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: flo
     for batch in batches(facts, signature):
         for odd in compare.turned(batch, ratio=ratio, votes=votes):
             says = f"is {odd.what}: turned back, it looks like that of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd, CONTRAST), odd.ratio)
+            yield _finding(odd, f"{says}{_apart(odd, CONTRAST)}; it must stand as it does there", odd.ratio)
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
@@ -304,7 +304,7 @@ def color_order(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: flo
     for batch in batches(facts, signature):
         for odd in compare.exchanged_colors(batch, ratio=ratio, votes=votes):
             says = f"has red and blue exchanged: put right, it has the colours of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd, "of 255"), odd.ratio)
+            yield _finding(odd, f"{says}{_apart(odd, 'of 255')}; it must have them as there", odd.ratio)
 
 
 @dataset_check(Severity.WARNING, features=(signature,))
@@ -313,7 +313,7 @@ def swapped(facts: Sequence[EpisodeFacts], *, ratio: float = 1.7, votes: float =
     for batch in batches(facts, signature):
         for odd in compare.swapped_cameras(batch, ratio=ratio, votes=votes):
             says = f"and {odd.what} are exchanged: each looks like the other one of {_voices(odd)} "
-            yield _finding(odd, says + _apart(odd, CONTRAST), odd.ratio)
+            yield _finding(odd, f"{says}{_apart(odd, CONTRAST)}; each must show what it shows there", odd.ratio)
 
 
 def _apart(odd: compare.Odd, unit: str) -> str:
@@ -339,5 +339,5 @@ def latency(facts: Sequence[EpisodeFacts], *, limit_ms: float = 40.0) -> Iterato
             late = odd.found - odd.undone
             says = f"shows motion {abs(late):.0f} ms {'later' if late > 0 else 'earlier'} than in the median of "
             says += f"{odd.number:,} other episodes ({odd.found:.0f} ms after the robot; {odd.undone:.0f} ms there, "
-            says += f"spread {odd.spread:.0f} ms); at most {limit_ms:.3g} ms must be"
+            says += f"spread {odd.spread:.0f} ms); it must be at most {limit_ms:.3g} ms"
             yield _finding(odd, says, abs(late))

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from ..finding import Finding, Severity
-from ..text import clip, printable
+from ..text import clip, counted, printable
 from ..units import Kind
 from ._check import EpisodeFacts, dataset_check
 from ._features import Column, layout, summary
@@ -27,7 +27,7 @@ def outliers(
     reach: float = 1.0,
 ) -> Iterator[Finding]:
     """An episode is like the others of its task in length, path, speed, start and range."""
-    limits = Limits(episodes=round(episodes), times=times, spread=spread, beyond=beyond, reach=reach)
+    limits = Limits(episodes=max(3, round(episodes)), times=times, spread=spread, beyond=beyond, reach=reach)
     found = outlying_lengths(facts, limits)
     for index, other in outlying_values(facts, limits).items():
         if index not in found:  # an episode three times as long also has a longer path
@@ -58,7 +58,9 @@ def versions(facts: Sequence[EpisodeFacts]) -> Iterator[Finding]:
         others = (
             f.episode_id for f in facts if f.embodiment == name and (f.embodiment_version, f.embodiment_digest) != usual
         )
-        shown = [f"version {v} ({d[:12] or 'no digest'}) in {_episodes(n)}" for (v, d), n in sorted(found.items())]
+        shown = [
+            f"version {v} ({d[:12] or 'no digest'}) in {counted(n, 'episode')}" for (v, d), n in sorted(found.items())
+        ]
         yield Finding(
             message=f"embodiment {clip(printable(name), 60)} has {len(found)} schemas: {listed(shown)}; all episodes "
             "must have the same one",
@@ -108,8 +110,9 @@ def imbalance(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: f
         more = f" ({len(few):,} tasks have as few)" if len(few) > 1 else ""
         rare = set(few)
         yield Finding(
-            message=f"task {named(texts[most[0]])} has {_episodes(most[1])} and {named(texts[least[0]])} has "
-            f"{_episodes(least[1])}, {most[1] / least[1]:.4g} times less{more}; it must be less than {times:g} times",
+            message=f"task {named(texts[most[0]])} has {counted(most[1], 'episode')} and {named(texts[least[0]])} has "
+            f"{counted(least[1], 'episode')}, {most[1] / least[1]:.4g} times less{more}; it must be less than "
+            f"{times:g} times",
             location="/instructions",
             others=tuple(f.episode_id for f in facts if task_of(f) in rare),
             magnitude=most[1] / least[1],
@@ -121,12 +124,12 @@ def outcomes(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: fl
     """Neither success nor failure is many times as frequent as the other."""
     counts = Counter(fact.outcome for fact in facts if fact.outcome)
     total = counts.total()
-    if total < episodes:
+    if total < max(episodes, 1):
         return
     (most, many), few = counts.most_common(1)[0], total - counts.most_common(1)[0][1]
     if few * times <= many:
         rare = "failure" if most == "success" else "success"
-        what = f"none is {rare}" if few == 0 else f"{rare} is {_episodes(few)}"
+        what = f"none is {rare}" if few == 0 else f"{rare} is {counted(few, 'episode')}"
         yield Finding(
             message=f"{many:,} of {total:,} outcomes are {most} and {what}; what tells one from the other can hardly "
             "be learned from them",
@@ -134,10 +137,6 @@ def outcomes(facts: Sequence[EpisodeFacts], *, times: float = 20.0, episodes: fl
             others=tuple(f.episode_id for f in facts if f.outcome and f.outcome != most),
             magnitude=many / total,
         )
-
-
-def _episodes(count: int) -> str:
-    return "1 episode" if count == 1 else f"{count:,} episodes"
 
 
 def _must_change(column: Column) -> bool:

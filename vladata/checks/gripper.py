@@ -9,8 +9,8 @@ from ..episode import Episode
 from ..finding import Finding, Severity
 from ..units import Clock, Mode
 from ._check import check
-from ._look import Numbers, numbers, place, quantity, steps_between
-from ._motion import GRIPPERS, spread, used_range
+from ._look import Numbers, numbers, quantity, spot, steps_between
+from ._motion import GRIPPERS, elapsed_s, spread, used_range
 
 __all__ = ["chatter"]
 
@@ -40,11 +40,11 @@ def chatter(
             rows = _reversals(values, least)
             if len(rows) < max(changes, 1.0):
                 continue
-            most, first, last = _densest(rows, _seconds(seen, rate), seconds)
+            most, first, last = _densest(rows, elapsed_s(seen, rate), seconds)
             if most < changes:
                 continue
             times = (int(seen.time_ns[first]), int(seen.time_ns[last]))
-            start = place(episode, seen.stream, seen.start + first).removeprefix("at ")
+            start = spot(episode, seen.stream, seen.start + first)
             yield Finding(
                 message=f"{seen.signal.name}.{dimension.name} changes its direction {most:,} times within "
                 f"{_time(seen, seconds, rate)} from {start} on, each time "
@@ -62,12 +62,6 @@ def _least_way(values: FloatArray, whole: float, amplitude: float) -> float:
     noise = float(spread(values[np.isfinite(values)][:, None])[0])
     # Chatter at every sample looks like noise: ways of almost the whole range are never that.
     return max(amplitude * whole, min(NOISE_FACTOR * noise, MOST_NOISE * whole))
-
-
-def _seconds(seen: Numbers, rate_hz: float) -> FloatArray:
-    if seen.stream.clock is Clock.NOMINAL:
-        return np.arange(len(seen.values)) / rate_hz
-    return np.asarray((seen.time_ns - seen.time_ns[:1]) / 1e9)
 
 
 def _time(seen: Numbers, seconds: float, rate_hz: float) -> str:
@@ -107,7 +101,7 @@ def _reversals(values: FloatArray, least: float) -> IntArray:
 
 def _densest(rows: IntArray, time_s: FloatArray, seconds: float) -> tuple[int, int, int]:
     """Most turning points within a time, and the rows of the first and the last of them."""
-    times = np.maximum.accumulate(time_s[rows])
+    times = time_s[rows]
     ends = np.searchsorted(times, times + seconds * (1 + 1e-9), side="right")
     counts = ends - np.arange(len(rows))
     best = int(np.argmax(counts))

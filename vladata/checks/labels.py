@@ -45,8 +45,8 @@ NUMBERED = re.compile(
     r"(?:task|demo|demonstration|test|episode|example|instruction|recording|trial|run|take)(?: \d+)?$"
 )
 """No more than that there is a task, or its number: `do the task`, `task 3`, `Episode_12`."""
-SLOT = re.compile(r"^\W*[{<\[].*[}>\]]\W*$")
-"""A template that nobody filled in: `{task}`, `<instruction>`."""
+OPENING, CLOSING = frozenset("{<["), frozenset("}>]")
+"""Around a template that nobody filled in: `{task}`, `<instruction>`."""
 
 
 @check(Severity.ERROR)
@@ -65,7 +65,7 @@ def placeholder(episode: Episode) -> Iterator[Finding]:
     """Instructions are sentences, not placeholders."""
     found = sorted({i.text for i in episode.instructions if i.text.strip() and _is_placeholder(i.text)})
     if found:
-        shown = ", ".join(repr(clip(printable(t), 40)) for t in found[:3])
+        shown = ", ".join(named(t, 40) for t in found[:3])
         yield Finding(
             message=f"instruction {shown} looks like a placeholder; it must say what is done",
             location="/instructions",
@@ -76,7 +76,14 @@ def placeholder(episode: Episode) -> Iterator[Finding]:
 def _is_placeholder(text: str) -> bool:
     plain = " ".join(re.sub(r"[\W_]+", " ", text).split()).lower()
     is_empty_phrase = plain in PLACEHOLDERS or NUMBERED.match(plain) is not None
-    return is_empty_phrase or SLOT.match(text.strip()) is not None or not _has_word(text)
+    return is_empty_phrase or _is_slot(text) or not _has_word(text)
+
+
+def _is_slot(text: str) -> bool:
+    """Whether a text stands in brackets."""
+    # Not one pattern for all of it: of many brackets in a row it would try every pair.
+    before, after = (re.split(r"\w", t, maxsplit=1)[0] for t in (text, text[::-1]))
+    return not OPENING.isdisjoint(before) and not CLOSING.isdisjoint(after)
 
 
 def _has_word(text: str) -> bool:
@@ -166,9 +173,9 @@ def open_intervention(episode: Episode) -> Iterator[Finding]:
     found = [o.time_ns for o in open_ones if o.time_ns is not None]
     if found and len(episode):
         after = (found[0] - int(episode.steps.time_ns[0])) / 1e9
-        count = "an intervention" if len(found) == 1 else f"{len(found):,} interventions, the first"
+        count = "an intervention" if len(found) == 1 else f"the first of {len(found):,} interventions"
         yield Finding(
-            message=f"{count} at {after:.2f} s without an end; it must say until when the human acted",
+            message=f"{count} at {after:.2f} s has no end; it must say until when the human acted",
             location="/outcomes",
             magnitude=len(found),
         )
@@ -262,7 +269,7 @@ def many_behaviours(
     chance: float = 0.005,
 ) -> Iterator[Finding]:
     """Episodes of one instruction show one behaviour: their motions do not fall into two separate groups."""
-    for found in motions(facts, round(episodes)):
+    for found in motions(facts, max(2, round(episodes))):
         split = two_groups(found, part)
         if split is None or split.chance > chance or split.moved < motion:
             continue

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from ..episode import Episode
 from ..finding import Finding, Severity
 from ._check import EpisodeFacts, check, dataset_check, feature
+from ._columns import deviation
 from ._lag import Lag, estimate
-from ._look import listed, quantity
+from ._look import excess, listed, quantity
 from ._mode import OtherMode, other_modes
-from ._order import inverted_grippers, mirrored, swapped
+from ._order import follow, inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
 from ._poses import compare_poses
 from ._scale import Scaled, scaled
@@ -68,7 +69,7 @@ def _is_sure(lag: Lag, height: float) -> bool:
     return lag.height >= height and lag.other <= CLEAR * lag.height
 
 
-@feature
+@feature(dtype="float64", shape=(2,))
 def measured_lag(episode: Episode) -> FloatArray | None:
     """Lag of the states behind their commands in steps, and its correlation, [2]; None where it is not known."""
     found = estimate(episode)
@@ -85,7 +86,7 @@ def lag(
     groups: dict[str, list[tuple[int, float]]] = {}
     for index, fact in enumerate(facts):
         value = measured_lag.of(fact)
-        if value is not None and value[1] >= height:
+        if value is not None and value[1] >= height and np.isfinite(value).all():
             groups.setdefault(fact.embodiment, []).append((index, float(value[0])))
     odd: dict[int, tuple[float, float, float, int]] = {}
     for members in groups.values():
@@ -93,7 +94,7 @@ def lag(
             continue
         lags = np.array([v for _, v in members])
         usual = float(np.median(lags))
-        spread = 1.4826 * float(np.median(np.abs(lags - usual)))
+        spread = float(deviation(lags, usual))
         for index, found in members:
             if abs(found - usual) > max(steps, spreads * spread):
                 odd[index] = (found, usual, spread, len(members) - 1)
@@ -144,7 +145,7 @@ def mode(episode: Episode, *, correlation: float = 0.8) -> Iterator[Finding]:
             if found is not None:
                 yield Finding(
                     message=f"{action} {_contradiction(pairs, found)} ({len(found.pairs)} of {found.judged} dimensions "
-                    f"that move: {_named(pairs, found.pairs)})",
+                    f"that move: {_named(pairs, found.pairs)}); they must be what is declared",
                     location=pairs.items[found.best].location,
                     magnitude=len(found.pairs) / found.judged,
                     dimensions=tuple(pairs.items[i].command.name for i in found.pairs),
@@ -206,11 +207,12 @@ def gripper_polarity(episode: Episode, *, correlation: float = 0.6, motion: floa
 @check(Severity.ERROR)
 def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Finding]:
     """Each joint follows its own command, in the same direction."""
-    seen = estimate(episode)
-    if seen is None:
+    found = estimate(episode)
+    seen = None if found is None else follow(found)
+    if found is None or seen is None:
         return
-    items = seen.pairs.items
-    crossed = swapped(seen, correlation=correlation)
+    items = found.pairs.items
+    crossed = swapped(found, seen, correlation=correlation)
     if crossed is not None:
         first = items[crossed.pairs[0]]
         told = [
@@ -219,13 +221,14 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
         ]
         yield Finding(
             message=f"commands of {first.action} are followed by other joints than their own: {listed(told)} "
-            f"(correlation of the motion at least {crossed.other:.2f}, with their own at most {crossed.own:.2f})",
+            f"(correlation of the motion at least {crossed.other:.2f}, with their own at most {crossed.own:.2f}); each "
+            "joint must follow its own command",
             location=first.location,
             magnitude=float(len(crossed.pairs)),
             dimensions=tuple(items[i].command.name for i in crossed.pairs if items[i].action == first.action),
         )
     crossing = () if crossed is None else crossed.pairs
-    opposite = [m for m in mirrored(seen, correlation=correlation) if m.pair not in crossing]
+    opposite = [m for m in mirrored(found, seen, correlation=correlation) if m.pair not in crossing]
     for action in dict.fromkeys(items[m.pair].action for m in opposite):
         members = [m for m in opposite if items[m.pair].action == action]
         worst = min(members, key=lambda m: m.correlation)
@@ -250,12 +253,13 @@ def kinematics(episode: Episode, *, distance: float = 0.02, angle: float = 0.1) 
         is_turned = found.angle is not None and found.angle > angle
         if found.distance <= distance and not is_turned:
             continue
-        turned = f" and turned by {found.angle:.3g} rad (at most {angle:g})" if is_turned else ""
+        turned = f" and turned by {found.angle:.3g} rad" if is_turned else ""
+        limit = f"{distance:g} m{f' and {angle:g} rad' if is_turned else ''}"
         cause = f"; it would fit if {found.cause}" if found.cause and found.distance > distance else ""
         yield Finding(
-            message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; at most "
-            f"{distance:g} m, and {found.worst:.4f} m at step {found.worst_step:,}){turned}{cause}",
+            message=f"{chain.pose} is {found.distance:.4f} m away from where {chain.joints} puts it (median; "
+            f"{found.worst:.4f} m at step {found.worst_step:,}){turned}; it must be at most {limit}{cause}",
             location=f"/streams/{chain.pose}/values",
             steps=(found.worst_step, found.worst_step + 1),
-            magnitude=max(found.distance / distance, (found.angle or 0.0) / angle),
+            magnitude=max(excess(found.distance, distance), excess(found.angle, angle) if found.angle else 0.0),
         )

@@ -12,10 +12,23 @@ from ..units import Clock, Mode, Unit
 from ._check import check
 from ._clipped import clipped
 from ._leaps import accelerations, leaps
-from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
-from ._motion import FILLERS, GRIPPERS, is_place, period_s, places, sizes, updates
+from ._look import (
+    MOST_TIMES,
+    Numbers,
+    excess,
+    listed,
+    numbers,
+    place,
+    quantity,
+    ranges,
+    runs,
+    share,
+    spot,
+    steps_between,
+)
+from ._motion import FILLERS, GRIPPERS, SPEEDS, is_place, period_s, places, sizes, updates
 from ._shake import Shake, log_dimensionless_jerk, shake
-from ._still import SPEEDS, Still, still
+from ._still import Still, still
 
 __all__ = ["acceleration", "idle_head", "idle_share", "idle_tail", "jerk", "jumps", "no_ops", "saturation"]
 
@@ -26,8 +39,6 @@ MIN_SAMPLES = 20
 """Fewer samples don't show how a signal moves."""
 MIN_ACTIONS = 8
 """Fewer actions have no share."""
-MOST = 1e6
-"""Magnitudes end here: what is not a number can't be compared."""
 MIN_PAUSED_S = 4.0
 """Pauses are no part of a shorter episode."""
 
@@ -43,7 +54,7 @@ def acceleration(episode: Episode) -> Iterator[Finding]:
             continue
         worst: tuple[float, str, int] = (1.0, "", 0)
         names = []
-        for columns, values, rows, order in _judged_speeds(seen, limits):
+        for columns, values, rows, order in _judged_speeds(episode, seen, limits):
             found, where = accelerations(values, np.diff(seen.time_ns[rows]) / 1e9, order)
             for column, value, row in zip(columns, found, where, strict=True):
                 dimension = seen.signal.dimensions[column]
@@ -61,7 +72,7 @@ def acceleration(episode: Episode) -> Iterator[Finding]:
                 message=f"{seen.signal.name}.{text.replace('@', where_text)}{others}",
                 location=seen.location,
                 steps=steps_between(episode, seen.stream, time, time),
-                magnitude=min(ratio, MOST),
+                magnitude=min(ratio, MOST_TIMES),
                 dimensions=tuple(names),
             )
 
@@ -71,7 +82,9 @@ def _per_s2(dimension: Dimension) -> str:
     return f"{unit}/s²".removeprefix("1")
 
 
-def _judged_speeds(seen: Numbers, limits: FloatArray) -> Iterator[tuple[list[int], FloatArray, NDArray[np.intp], int]]:
+def _judged_speeds(
+    episode: Episode, seen: Numbers, limits: FloatArray
+) -> Iterator[tuple[list[int], FloatArray, NDArray[np.intp], int]]:
     """Columns with a limit, places and speeds apart, at the rows that are new and later than all before."""
     dimensions = seen.signal.dimensions
     fixed = [c for c, d in enumerate(dimensions) if is_place(seen.signal, d)]
@@ -80,7 +93,7 @@ def _judged_speeds(seen: Numbers, limits: FloatArray) -> Iterator[tuple[list[int
         kept = [c for c in columns if np.isfinite(limits[c])]
         if not kept:
             continue
-        values = places(seen)[1][:, [fixed.index(c) for c in kept]] if order == 2 else seen.values[:, kept]
+        values = places(episode, seen)[1][:, [fixed.index(c) for c in kept]] if order == 2 else seen.values[:, kept]
         new = np.append(True, (np.diff(values, axis=0) != 0).any(axis=1))
         new &= np.isfinite(seen.values[:, kept]).all(axis=1)
         later = np.append(True, seen.time_ns[1:] > np.maximum.accumulate(seen.time_ns)[:-1])
@@ -95,7 +108,7 @@ def jumps(
 ) -> Iterator[Finding]:
     """No joint and no part of a pose leaps from one sample to the next in an otherwise smooth motion."""
     for seen in numbers(episode):
-        columns, values = places(seen)
+        columns, values = places(episode, seen)
         if not columns or len(values) <= MIN_SAMPLES:
             continue
         dimensions = [seen.signal.dimensions[c] for c in columns]
@@ -145,7 +158,7 @@ def saturation(episode: Episode, *, part: float = 0.1) -> Iterator[Finding]:
         yield Finding(
             message=f"{seen.signal.name}.{dimension.name} stands at {noun} of {quantity(worst.value, dimension.unit)} "
             f"for {share(worst.count, len(seen.values), 'samples')}, the longest time from "
-            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')} on while the rest moves{also}; "
+            f"{spot(episode, seen.stream, seen.start + start)} on while the rest moves{also}; "
             f"it must be less than {100 * part:g} %",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
@@ -160,7 +173,7 @@ def jerk(
 ) -> Iterator[Finding]:
     """An arm does not shake."""
     for seen in numbers(episode):
-        columns, values = places(seen)
+        columns, values = places(episode, seen)
         period = period_s(seen, episode.embodiment.rate_hz)
         if not columns or not period > 0:
             continue
@@ -199,7 +212,7 @@ def _shaking(
         f"{look.frequency_hz[worst]:.2g} Hz; what is faster than a hand must stay below "
         f"{quantity(least[worst], unit, 3)} (log dimensionless jerk {smoothness:.1f})",
         location=seen.location,
-        magnitude=min(ratio, MOST),
+        magnitude=min(ratio, MOST_TIMES),
         dimensions=tuple(judged[c].name for c in shaking),
     )
 
@@ -239,7 +252,7 @@ def _idle_end(episode: Episode, found: Still, count: int, most: float, *, is_hea
         f"within {_time(episode, found, most)}",
         location=found.locations[0],
         steps=span if span is not None and 0 <= span[0] < span[1] <= total else None,
-        magnitude=length / most,
+        magnitude=excess(length, most),
     )
 
 
@@ -304,7 +317,7 @@ def no_ops(episode: Episode, *, most: float = 0.25, norm: float = 1e-4) -> Itera
         for column, dimension in enumerate(dimensions):
             if dimension.kind in GRIPPERS:
                 idle &= _gripper_rests(seen.values[:, column], dimension, norm)
-        if idle.mean() < most:
+        if not idle.any() or idle.mean() < most:
             continue
         found = runs(idle)
         start, stop = max(found, key=lambda r: r[1] - r[0])

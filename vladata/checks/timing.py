@@ -14,7 +14,7 @@ from ._ages import observed_ages
 from ._check import check
 from ._clocks import Drift, lead_ns, measured_drift
 from ._intervals import find_gaps, steady_period, usual_period
-from ._look import listed, place, seconds, stamps, steps_between, summary, timed_streams
+from ._look import excess, listed, place, seconds, stamps, steps_between, summary, timed_streams
 
 __all__ = [
     "age",
@@ -87,9 +87,9 @@ def stamp_order(episode: Episode) -> Iterator[Finding]:
         back = np.flatnonzero(intervals < 0)
         if len(back):
             worst = int(np.argmin(intervals))
-            times = "once" if len(back) == 1 else f"{len(back):,} times, at most"
+            often = "once" if len(back) == 1 else f"{len(back):,} times, at most"
             yield Finding(
-                message=f"{stream.name} goes back {times} by {-int(intervals[worst]) / 1e6:.4g} ms "
+                message=f"{stream.name} goes back {often} by {-int(intervals[worst]) / 1e6:.4g} ms "
                 f"{place(episode, stream, start + worst + 1)}; stamps must not decrease",
                 location=_location(stream),
                 steps=steps_between(episode, stream, int(time[worst + 1]), int(time[worst])),
@@ -107,7 +107,8 @@ def equal_stamps(episode: Episode) -> Iterator[Finding]:
             first = int(equal[0]) + 1
             yield Finding(
                 message=f"{stream.name} has {len(equal):,} of {len(time):,} samples with the stamp of the one before, "
-                f"first {place(episode, stream, start + first)}; the last of equal stamps wins, the others are unused",
+                f"first {place(episode, stream, start + first)}; each must have its own (the last of equal ones wins, "
+                "the others are unused)",
                 location=_location(stream),
                 steps=steps_between(episode, stream, int(time[first]), int(time[first])),
                 magnitude=len(equal) / len(time),
@@ -258,7 +259,7 @@ def age(episode: Episode, *, periods: float = 2.0, skew_periods: float = 4.0) ->
             f"{period / 1e6:.4g} ms, and it must be at most {rule}",
             location=f"/steps/age_ns/{name}",
             steps=(worst, worst + 1),
-            magnitude=max(usual / periods, skew / skew_periods) / period,
+            magnitude=max(excess(usual, periods * period), excess(skew, skew_periods * period)),
             frames=() if frames is None or len(frames) <= worst else (int(frames[worst]),),
         )
 
@@ -279,7 +280,9 @@ def clock_drift(episode: Episode, *, ppm: float = 150.0, jump_ms: float = 5.0) -
                 message=f"{stream.name}'s clock {' and '.join(parts)}",
                 location=_location(stream),
                 steps=steps_between(episode, stream, largest.time_ns, largest.time_ns) if largest else None,
-                magnitude=max(drift.sure_ppm / ppm, abs(largest.size_ns) / (jump_ms * 1e6) if largest else 0.0),
+                magnitude=max(
+                    excess(drift.sure_ppm, ppm), excess(abs(largest.size_ns), jump_ms * 1e6) if largest else 0.0
+                ),
             )
 
 
@@ -295,7 +298,7 @@ def ahead(episode: Episode, *, ms: float = 1.0) -> Iterator[Finding]:
             f"{lead.max() / 1e6:.3g} ms); its clock and the recorder's differ by at least that, and it must be at most "
             f"{ms:g} ms",
             location=_location(stream),
-            magnitude=middle / ms,
+            magnitude=excess(middle, ms),
         )
 
 

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from ..embodiment import Dimension, Signal
 from ..episode import Episode
 from ..finding import Finding, Severity
-from ..sync.clock import summarize
 from ..units import Clock, Kind, Mode, Unit
 from ._check import check
-from ._look import Numbers, listed, numbers, place, quantity, ranges, runs, share, steps_between
+from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, spot, steps_between, summary
 from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
@@ -96,7 +95,7 @@ def limits(episode: Episode, *, tolerance: float = 1e-3) -> Iterator[Finding]:
                     f"{share(int(outside.sum()), len(values), 'samples')} are outside{hint}",
                     location=seen.location,
                     steps=steps_between(episode, seen.stream, time, time),
-                    magnitude=float(beyond[worst]) / (high - low),
+                    magnitude=excess(float(beyond[worst]), high - low),
                 )
 
 
@@ -117,7 +116,7 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
     for seen in numbers(episode):
         if seen.stream.clock is Clock.NOMINAL or len(seen.values) < 2:
             continue
-        period = summarize(seen.time_ns).period_ns
+        period = summary(episode, seen.stream).period_ns
         # Stamps closer than the period come from a burst on the wire; the robot did not move in a burst.
         elapsed = np.maximum(np.diff(seen.time_ns), period) / 1e9
         for column, dimension in enumerate(seen.signal.dimensions):
@@ -137,7 +136,7 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
                     f"{unit}, and {share(int(too_fast.sum()), len(speed), 'intervals')} are faster",
                     location=seen.location,
                     steps=steps_between(episode, seen.stream, int(seen.time_ns[worst]), int(seen.time_ns[worst + 1])),
-                    magnitude=float(speed[worst]) / dimension.max_velocity,
+                    magnitude=excess(float(speed[worst]), dimension.max_velocity),
                 )
 
 
@@ -170,10 +169,11 @@ def constant(episode: Episode, *, samples: float = 5.0) -> Iterator[Finding]:
         live = [c for c, k in enumerate(kinds) if k not in GRIPPERS | FILLERS]
         dead = [c for c in live if still[c]]
         if dead:
-            others = "no other dimension moves either" if still.all() else f"{int((~still).sum())} others move"
+            others = "no other dimension moves" if still.all() else f"{int((~still).sum())} others move"
             yield Finding(
                 message=f"{seen.signal.name} never changes in {len(dead)} of {len(kinds)} dimensions "
-                f"({_name_values(seen, dead)}) over {len(seen.values):,} samples; {others}",
+                f"({_name_values(seen, dead)}) over {len(seen.values):,} samples; what is measured must change "
+                f"({others})",
                 location=seen.location,
                 magnitude=len(dead) / len(kinds),
             )
@@ -249,8 +249,8 @@ def _frozen_vector(
         noun = "commands" if seen.is_action else "values"
         yield Finding(
             message=f"{seen.signal.name} repeats the same {noun} for {_span(seen, start, stop)} "
-            f"from {place(episode, seen.stream, seen.start + start).removeprefix('at ')}, "
-            f"{share(stop - start, total, 'samples')}",
+            f"from {spot(episode, seen.stream, seen.start + start)}, "
+            f"{share(stop - start, total, 'samples')}; they must not stand still for so long",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[stop - 1])),
             magnitude=(stop - start) / total,
@@ -280,7 +280,7 @@ def _stuck_dimensions(
     found: list[tuple[int, int, int]] = []
     for column in positions:
         start, stop = _longest(~changes[:, column])
-        is_long = total > stop - start and rule.is_long(stop - start, least, total)
+        is_long = 1 < stop - start < total and rule.is_long(stop - start, least, total)
         if is_long and moving[start : stop - 1].mean() > least:
             found.append((stop - start, column, start))
     if found:
@@ -289,7 +289,8 @@ def _stuck_dimensions(
         yield Finding(
             message=f"{seen.signal.name} stands still in {listed(names)} while others move, "
             f"{seen.signal.dimensions[column].name} for {_span(seen, start, start + length)} from "
-            f"{place(episode, seen.stream, seen.start + start).removeprefix('at ')}, {share(length, total, 'samples')}",
+            f"{spot(episode, seen.stream, seen.start + start)}, "
+            f"{share(length, total, 'samples')}; they must move too",
             location=seen.location,
             steps=steps_between(episode, seen.stream, int(seen.time_ns[start]), int(seen.time_ns[start + length - 1])),
             magnitude=length / total,

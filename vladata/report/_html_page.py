@@ -10,6 +10,7 @@ import numpy as np
 from .. import __version__
 from ..finding import Finding, Report, Severity
 from ..store.catalog import Entry
+from ..text import counted
 from ._html_plots import bar, histogram, number, strip, text
 from ._html_style import POLICY, SCRIPT, STYLE
 from ._shown import Evidence, Picture
@@ -18,7 +19,6 @@ from ._summary import (
     EpisodeSummary,
     Summary,
     by_topic,
-    counted,
     rule_of,
     steps_in_words,
     thresholds_in_words,

@@ -20,6 +20,8 @@ HEAD, BODY, ALONE, FOOT = 19, 66, 120, 34
 """Heights in a plot: of a panel's label, of a panel, of a panel that is alone, of the axis below all."""
 MANY_DOTS = 90
 """Samples of a curve are marked up to this many."""
+SMALLEST = 1e-300
+"""What differs by less is one number."""
 LARGEST = 1e300
 """What is larger is drawn there: differences of larger numbers overflow."""
 
@@ -57,8 +59,9 @@ class _Axis:
     """Numbers to places."""
 
     def __init__(self, low: float, high: float, first: float, last: float) -> None:
-        if not low < high:
-            low, high = low - 0.5, high + 0.5
+        if not high - low > SMALLEST:
+            room = max(0.5, 1e-6 * abs(low))  # half of nothing beside a huge number
+            low, high = low - room, high + room
         self.low, self.high, self._first, self._last = low, high, first, last
 
     def at(self, value: float) -> float:
@@ -176,7 +179,7 @@ def _dots(x: FloatArray, y: FloatArray) -> str:
 
 def histogram(values: FloatArray, label: str, noun: str = "episodes") -> str:
     """How often each value comes, at most 24 bars."""
-    values = values[np.isfinite(values)]
+    values = np.clip(values[np.isfinite(values)], -LARGEST, LARGEST)
     if not len(values):
         return ""
     low, high = float(values.min()), float(values.max())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..checks import Check, check_names, find_check
 from ..finding import Finding, Report, Severity
+from ..text import counted
 
 __all__ = [
     "NOT_MEASURED",
@@ -12,7 +13,6 @@ __all__ = [
     "EpisodeSummary",
     "Summary",
     "by_topic",
-    "counted",
     "rule_of",
     "steps_in_words",
     "thresholds_in_words",
@@ -173,11 +173,6 @@ def totals(report: Report) -> str:
         f"{report.count(Severity.INFO):,} info",
     )
     return f"{counted(len(report.episodes), 'episode')}, {counted(len(report.checks), 'check')}: {', '.join(counts)}"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 episode`, `2 episodes`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def steps_in_words(finding: Finding) -> str:

@@ -166,8 +166,9 @@ def _with_pictures(evidence: Evidence, episode: Episode, finding: Finding) -> Ev
         return evidence
     for camera in episode.embodiment.cameras:
         stream, shown = episode.streams.get(camera.name), episode.steps.images.get(camera.name)
-        if isinstance(stream, FrameStream) and shown is not None and shown[finding.steps[0]] >= 0:
-            found = tuple(_pictures(episode, stream, [int(shown[finding.steps[0]])]))
+        at = [] if shown is None else shown[finding.steps[0] :][:1].tolist()  # the steps may lack some
+        if isinstance(stream, FrameStream) and at and at[0] >= 0:
+            found = tuple(_pictures(episode, stream, at))
             return dataclasses.replace(evidence, pictures=found)
     return evidence
 

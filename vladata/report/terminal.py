@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..finding import Finding, Report, Severity
-from ..text import printable
-from ._summary import CheckSummary, Summary, counted, steps_in_words, totals
+from ..text import counted, printable
+from ._summary import CheckSummary, Summary, steps_in_words, totals
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -136,7 +136,7 @@ def _episodes(report: Report, groups: list[tuple[int, _Seen]], places: Mapping[s
     if len(groups) > MOST_EPISODES:
         table = _plain_table()
         rest = sum(count for count, _ in groups[MOST_EPISODES:])
-        table.add_row(f"and {rest:,} more episodes; --json has all")
+        table.add_row(f"and {counted(rest, 'more episode')}; --json has all")
         yield table
 
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from array import array
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,10 @@ Int64Array = NDArray[np.int64]
 class SpooledFrames:
     """Encoded frames in a spool; satisfies `Frames`."""
 
-    def __init__(self, fd: int, ends: Int64Array, rows: Int64Array, order: Int64Array) -> None:
+    def __init__(self, file: IO[bytes], ends: Int64Array, rows: Int64Array, order: Int64Array) -> None:
         """Read frame `rows[i]` of those that end at `ends`, [N]."""
-        self._fd, self._ends, self._rows, self._order = fd, ends, rows, order
+        # The file and not its number, which another file may get when this one is closed.
+        self._file, self._ends, self._rows, self._order = file, ends, rows, order
 
     @property
     def sizes(self) -> Int64Array:
@@ -33,7 +35,7 @@ class SpooledFrames:
         """The encoded bytes of one."""
         row = int(self._rows[index])
         start = int(self._ends[row - 1]) if row else 0
-        return os.pread(self._fd, int(self._ends[row]) - start, start)
+        return os.pread(self._file.fileno(), int(self._ends[row]) - start, start)
 
 
 class Spool:
@@ -62,7 +64,7 @@ class Spool:
 
     def picked(self, rows: Int64Array, order: Int64Array) -> SpooledFrames:
         """Some images: which, and the order of each, [N]."""
-        return SpooledFrames(self._file.fileno(), np.array(self._ends, dtype=np.int64), rows, order)
+        return SpooledFrames(self._file, np.array(self._ends, dtype=np.int64), rows, order)
 
     def close(self) -> None:
         """Give the space back; frames can't be read any more."""

@@ -134,10 +134,14 @@ class EditLog:
             lines = "".join(canonical_json(e.model_dump(mode="json", exclude_defaults=True)) + "\n" for e in made)
             data = memoryview(lines.encode())
             place = self._whole
-            while data:  # a part only may be written
-                count = os.pwrite(fd, data, place)
-                data, place = data[count:], place + count
-            os.fsync(fd)
+            try:
+                while data:  # a part only may be written
+                    count = os.pwrite(fd, data, place)
+                    data, place = data[count:], place + count
+                os.fsync(fd)
+            except BaseException:  # a full disk, Ctrl+C: half of them must not count
+                os.ftruncate(fd, self._whole)
+                raise
         finally:
             os.close(fd)
         self._take((*self.edits, *made), place)
