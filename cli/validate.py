@@ -55,13 +55,8 @@ def validate(
     from vladata.pipeline import dataset_of
     from vladata.pipeline import validate as run
 
-    for path in (html, junit, write_baseline):
-        if path is not None and not path.absolute().parent.is_dir():
-            fail(f"{path}: no folder {path.parent}; it must be there before the work begins", USAGE)
     settings = _settings(select, ignore, set_ or [], schema or [])
-    for path in (html, junit, write_baseline):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            fail(f"{path} can't be written; it must be a file in a folder that is there", USAGE)
+    _require_places(html, junit, write_baseline)
     opened = dataset_of(dataset)
     for name in sorted(set(settings.schemas) - {e.embodiment for e in opened.entries}):
         note(f"note      no episode is of {name}; its thresholds are not used")
@@ -73,11 +68,7 @@ def validate(
     if junit is not None:
         _write_junit(report, opened, junit, level)
     if html is not None:
-        from vladata.report.html import write_html
-
-        with progress("report", "episodes") as show:
-            write_html(report, opened, html, num_workers=workers, progress=show)
-        note(f"wrote     {html}")
+        _write_html(report, opened, html, workers)
     if write_baseline is not None:
         note(f"wrote     {write_baseline}: {write_known(report, opened, write_baseline):,} known findings")
     is_marked = quarantine and _quarantine(report, opened, is_dry=dry_run)
@@ -130,6 +121,21 @@ def _print(report: "Report", dataset: "Dataset", *, as_json: bool) -> None:
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
     out(render(report, places, width=width, color=color), is_styled=True)
+
+
+def _require_places(*paths: Path | None) -> None:
+    """Refuse what can't be written before the work begins."""
+    for path in paths:
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            fail(f"{path} can't be written; it must be a file in a folder that is there", USAGE)
+
+
+def _write_html(report: "Report", dataset: "Dataset", path: Path, workers: int) -> None:
+    from vladata.report.html import write_html
+
+    with progress("report", "episodes") as show:
+        write_html(report, dataset, path, num_workers=workers, progress=show)
+    note(f"wrote     {path}")
 
 
 def _write_junit(report: "Report", dataset: "Dataset", path: Path, level: "Severity | None") -> None:

@@ -302,13 +302,15 @@ class TestFewFrames:
         (finding,) = judge(build_episode(rates_hz={"front": 15.0}), "camera.few_frames")
         assert finding.severity is Severity.WARNING
         assert finding.message == (
-            "front gives 15 different frames a second while the robot moves; must give 30 a second"
+            "front gives 15 different frames a second while the robot moves; it must give 30 a second"
         )
         assert finding.magnitude == pytest.approx(2.0, rel=0.02)
 
     def test_a_camera_with_longer_intervals_than_gaps_is_slow(self, judge):
         (finding,) = judge(build_episode(rates_hz={"front": 5.0}), "camera.few_frames")
-        assert finding.message == "front gives 5 different frames a second while the robot moves; must give 30 a second"
+        assert (
+            finding.message == "front gives 5 different frames a second while the robot moves; it must give 30 a second"
+        )
 
     def test_every_second_frame_repeats(self, judge):
         frames = build_frames(73)
@@ -327,7 +329,7 @@ class TestFewFrames:
         )
         (finding,) = judge(odd, "camera.few_frames")
         assert finding.message.startswith("front gives 5")
-        assert finding.message.endswith("% new frames while the robot moves; must give one at every 1/30 s")
+        assert finding.message.endswith(" % new frames while the robot moves; it must give one every 1/30 s")
         good = build_episode(embodiment, clock=Clock.NOMINAL, is_stepped=True)
         assert judge(good, "camera.few_frames") == []
 
@@ -338,7 +340,7 @@ class TestFewFrames:
 
         (finding,) = judge(build_episode(steps=twice), "camera.few_frames")
         assert finding.message == (
-            "front shows a new picture at 50% of the steps in which the robot moves; must at 100%"
+            "front shows a new picture at 50 % of the steps in which the robot moves; it must at 100 %"
         )
 
     def test_a_gap_is_no_slow_camera(self, judge):

@@ -94,20 +94,22 @@ def _share(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
 
 
 def _by_way(places: IntArray, ways: NDArray[np.float32], chance: float) -> Iterator[tuple[int, int]]:
-    keep = np.isfinite(ways).all(axis=1) & (np.abs(ways).max(axis=1, initial=0.0) < 1e9)
+    # No copies: of many episodes this is the largest array there is.
+    keep = np.maximum(ways.max(axis=1), -ways.min(axis=1)) < 1e9  # not where there is a NaN
     if not keep.all():
         places, ways = places[keep], ways[keep]
     if len(places) < FEWEST_WAYS:
         return
     from scipy.spatial import cKDTree
 
-    spread = ways.std(axis=0, dtype=np.float64)
+    ways -= ways.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread = np.sqrt(np.einsum("ij,ij->j", ways, ways) / len(ways))
     largest = float(spread.max(initial=0.0))
     if largest == 0:
         return
     # Where all are at the same pose, as at home, only noise differs: it must not be blown up.
-    scaled = ways - ways.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scaled /= np.maximum(spread, LEAST_SPREAD * largest).astype(np.float32)
+    ways /= np.maximum(spread, LEAST_SPREAD * largest)
+    scaled = ways
     _, axes = np.linalg.eigh((scaled.T @ scaled).astype(np.float64))
     low = scaled @ axes[:, -COORDINATES:].astype(np.float32)
     near = np.asarray(cKDTree(low).query(low, k=5)[1])

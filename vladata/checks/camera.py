@@ -257,11 +257,12 @@ def few_frames(episode: Episode, *, rate: float = 0.65) -> Iterator[Finding]:
         usual = min(1.0, wanted / episode.embodiment.rate_hz)
         if real is not None and real < rate * wanted:
             per = "" if scanned.stream.clock is Clock.NOMINAL else " a second"
-            says = f"gives {real:.3g} different frames{per}" if per else f"gives {real / wanted:.0%} new frames"
-            must = f"must give {wanted:.3g}{per}" if per else f"must give one at every 1/{wanted:.3g} s"
+            says = f"gives {real:.3g} different frames{per}" if per else f"gives {100 * real / wanted:.0f} % new frames"
+            must = f"it must give {wanted:.3g}{per}" if per else f"it must give one every 1/{wanted:.3g} s"
             yield _few(scanned, f"{says} while the robot moves; {must}", wanted / max(real, 1e-3))
         elif shown is not None and shown < rate * usual:
-            says = f"shows a new picture at {shown:.0%} of the steps in which the robot moves; must at {usual:.0%}"
+            says = f"shows a new picture at {100 * shown:.0f} % of the steps in which the robot moves; "
+            says += f"it must at {100 * usual:.0f} %"
             yield _few(scanned, says, usual / max(shown, 1e-3))
 
 
@@ -327,7 +328,7 @@ def blurred(facts: Sequence[EpisodeFacts], *, factor: float = 2.0) -> Iterator[F
         for odd in compare.blurred(batch, float(np.log2(max(factor, 1.0)))):
             weaker = 2.0 ** (odd.undone - odd.found)
             says = f"is blurred: its fine details are {weaker:.1f} times weaker than in the median of {odd.number:,} "
-            says += f"other episodes; at most {factor:.3g} times must be"
+            says += f"other episodes; they must be at most {factor:.3g} times weaker"
             yield _finding(odd, says, weaker)
 
 
