@@ -155,6 +155,12 @@ def spike(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     return _offset(case, level, rng, 1)
 
 
+@fault("motion.jumps", (0.1, 0.3, 1.0), JOINTED)
+def pulse(case: Case, level: float, rng: np.random.Generator) -> Case | None:
+    """Two to six samples of one joint are off by so many rad."""
+    return _offset(case, level, rng, int(rng.integers(2, 7)))
+
+
 @fault("motion.saturation", (0.15, 0.3, 0.6), ("joint", "stepped", "sample"))
 def saturated(case: Case, level: float, rng: np.random.Generator) -> Case | None:
     """The command of a joint stands at its limit for this share of the episode; the joint is driven against it."""

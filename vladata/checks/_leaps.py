@@ -16,6 +16,8 @@ WINDOW = 6
 """Changes before and after a leap that it is compared with."""
 MIN_CHANGES = 20
 """Changes that a column must have: fewer don't show how it moves."""
+REACH = WINDOW + 1
+"""Where a way back is looked for: half of one just outside the window would lie in it."""
 LAGS = (1, 2, 4, 8)
 """Samples over which accelerations are taken; the longer ones see small ones above the noise."""
 NOISE_FACTOR = 4.0
@@ -77,20 +79,25 @@ def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Lea
     differing = _differing(changes[rows])
     strength = np.abs(differing)
     places = np.flatnonzero(strength > least)
-    index = places[:, None] + np.arange(-WINDOW, WINDOW + 1)
+    offset = np.arange(-REACH, REACH + 1)
+    index = places[:, None] + offset
     inside = (index >= 0) & (index < len(strength))
     near = np.where(inside, differing[np.clip(index, 0, len(strength) - 1)], 0.0)
     # A leap by 1 leaves -0.5, 1, -0.5; a spike, which comes back, -0.5, 1.5, -1.5, 0.5.
-    pair = near[:, [WINDOW - 1, WINDOW + 1]] * -np.sign(differing[places])[:, None]
+    pair = near[:, [REACH - 1, REACH + 1]] * -np.sign(differing[places])[:, None]
     is_spike = pair.max(axis=1) > 0.75 * strength[places]
     side = np.where(pair[:, 0] >= pair[:, 1], -1, 1)
-    offset = np.arange(-WINDOW, WINDOW + 1)
-    own = (np.abs(offset) <= 1) | (is_spike[:, None] & (offset == 2 * side[:, None]))
+    own = (np.abs(offset) <= 1) | (np.abs(offset) > WINDOW) | (is_spike[:, None] & (offset == 2 * side[:, None]))
+    # A leap that comes back within a few samples is not to be measured by its own way back.
+    back = _way_back(near, offset, strength[places], np.sign(differing[places]))
+    own |= (back != 0)[:, None] & (np.abs(offset - back[:, None]) <= 1)
     around = np.max(np.abs(near), axis=1, where=~own, initial=0.0)
     around = np.maximum(around, _elsewhere(strength))
     size = strength[places] / np.where(is_spike, 1.5, 1.0)
-    # A start at full speed leaves -0.5, 0.5: without anything on the other side.
-    is_leap = (size > least) & (size > ratio * around) & (pair.min(axis=1) > 0.2 * strength[places])
+    # A start at full speed leaves -0.5, 0.5: without anything on the other side. Where the way back follows two samples
+    # later, its half and that of the leap cancel out between them.
+    beside = np.where(back == 2, pair[:, 0], np.where(back == -2, pair[:, 1], pair.min(axis=1)))
+    is_leap = (size > least) & (size > ratio * around) & (beside > 0.2 * strength[places])
     if not is_leap.any():
         return None
     ratios = np.where(is_leap, size / np.maximum(around, 1e-12), 0.0)
@@ -106,6 +113,20 @@ def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Lea
         is_spike=bool(is_spike[worst]),
         count=int((is_leap & ~is_spike).sum()) + int(np.ceil((is_leap & is_spike).sum() / 2)),
     )
+
+
+def _way_back(near: FloatArray, offset: IntArray, strength: FloatArray, sign: FloatArray) -> IntArray:
+    """Where in the window a leap of about the same size goes the other way: its offset, 0 where there is none, [k].
+
+    Args:
+        near: How changes around each of k candidates differ from their neighbours, [k, 2 REACH + 1].
+        offset: Of the columns from the candidate.
+        strength: Of the candidates, [k].
+        sign: Of the candidates, [k].
+    """
+    against = -near * sign[:, None] / strength[:, None]
+    fits = (np.abs(offset) > 1) & (np.abs(against - 1.0) < 0.35)
+    return np.where(fits.any(axis=1), offset[np.argmax(fits * against, axis=1)], 0)
 
 
 def _elsewhere(strength: FloatArray) -> float:
