@@ -176,14 +176,18 @@ class TestJumps:
         (finding,) = judge(build_episode(values={"arm": add(120, 1, -0.1)}, seed=2), "motion.jumps")
         assert finding.message.startswith("arm.joint_1 leaps by 0.0999 rad at 1.00 s (sample 120) and comes back; ")
 
-    @pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 7, 9])
+    @pytest.mark.parametrize("length", [2, 3, 4, 5, 6, 7])
     @pytest.mark.parametrize("size", [0.1, -0.4])
     def test_a_value_that_is_off_for_a_few_samples_leaps_and_comes_back(self, judge, length, size):
         (finding,) = judge(
             build_episode(values={"arm": add(slice(120, 120 + length), 1, size)}, seed=2), "motion.jumps"
         )
-        assert "leaps in joint_1" in finding.message
+        assert " at 1.00 s (sample 120) and comes back" in finding.message
         assert finding.dimensions == ("joint_1",)
+
+    def test_longer_ones_are_two_leaps(self, judge):
+        (finding,) = judge(build_episode(values={"arm": add(slice(120, 140), 1, 0.2)}, seed=2), "motion.jumps")
+        assert "stays there (2 leaps in joint_1, this is the worst)" in finding.message
 
     def test_several_are_counted(self, judge):
         def spoil(values):

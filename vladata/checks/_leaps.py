@@ -36,10 +36,10 @@ class Leap:
     """How much other changes from sample to sample differ from their neighbours."""
     ratio: float
     """Of the two."""
-    is_spike: bool
-    """Whether the value comes back with the next sample."""
+    comes_back: bool
+    """Whether the value comes back within a few samples."""
     count: int
-    """Leaps of the column."""
+    """Leaps of the column; there and back is one."""
 
 
 def leaps(values: FloatArray, intervals: FloatArray, least: FloatArray, ratio: float) -> list[Leap]:
@@ -102,16 +102,17 @@ def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Lea
         return None
     ratios = np.where(is_leap, size / np.maximum(around, 1e-12), 0.0)
     worst = int(np.argmax(ratios))
-    # Of a spike there and back are one; the way there comes first.
-    first = places[worst] - (1 if is_spike[worst] and side[worst] < 0 else 0)
+    # There and back are one; the way there comes first.
+    back = np.where(is_spike, side, back)
+    first = places[worst] + min(0, int(back[worst]))
     return Leap(
         column=column,
         row=int(rows[first + 1]) + 1,
         size=float(size[worst]),
         around=float(around[worst]),
         ratio=float(min(ratios[worst], 1e6)),
-        is_spike=bool(is_spike[worst]),
-        count=int((is_leap & ~is_spike).sum()) + int(np.ceil((is_leap & is_spike).sum() / 2)),
+        comes_back=bool(back[worst] != 0),
+        count=int((is_leap & (back == 0)).sum()) + int(np.ceil((is_leap & (back != 0)).sum() / 2)),
     )
 
 

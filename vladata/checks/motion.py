@@ -124,7 +124,7 @@ def jumps(
         yield Finding(
             message=f"{seen.signal.name}.{dimension.name} leaps by {quantity(abs(worst.size), dimension.unit, 3)} "
             f"{place(episode, seen.stream, seen.start + worst.row)} and "
-            f"{'comes back' if worst.is_spike else 'stays there'}{times if count > 1 else ''}; other changes differ "
+            f"{'comes back' if worst.comes_back else 'stays there'}{times if count > 1 else ''}; other changes differ "
             f"from their neighbours by at most {quantity(worst.around, dimension.unit, 2)}, and none may by more than "
             f"{ratio:g} times that",
             location=seen.location,
