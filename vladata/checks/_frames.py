@@ -263,7 +263,7 @@ class _Scanner:
             else:
                 small = images.decode_reduced(data, MOST_PIXELS, is_color=True)
                 # A decoder complains of data that it does not need, so only those are tried that may lack some.
-                is_short = len(data) < SHORT_SHARE * self.usual_bytes or index == self.start
+                is_short = len(data) < SHORT_SHARE * self.usual_bytes
                 if is_short and info.codec == "jpeg" and (lacking := missing_part(data, small)):
                     self.damaged[index] = f"jpeg lacks the lower {100 * lacking:.0f} % of its picture"
                 self._look(index, small, info.height, info.width)

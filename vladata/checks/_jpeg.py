@@ -26,8 +26,8 @@ def missing_part(data: bytes | memoryview, picture: NDArray[np.uint8]) -> float:
     """
     rows = len(picture)
     differs = (picture != picture[-1:, -1:]).any(axis=(1, 2))
-    last = int(np.flatnonzero(differs)[-1]) if differs.any() else -1
-    if rows == 0 or (rows - 1 - last) < LEAST_PART * rows:
+    # A picture of one colour all over is another check's business.
+    if not differs.any() or rows - 1 - int(np.flatnonzero(differs)[-1]) < LEAST_PART * rows:
         return 0.0
     encoded = bytes(data)
     end = encoded.rfind(b"\xff\xd9")
