@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from ..embodiment import Signal
 from ..episode import Episode
 from ..units import Kind, Mode, RotationConvention
 
-__all__ = ["Reordered", "reordered"]
+__all__ = ["Reordered", "negated", "reordered"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,39 +36,47 @@ class Reordered:
 
 
 def reordered(episode: Episode) -> Iterator[Reordered]:
-    """Compare absolute commands with states that have the same frame and convention."""
+    """Commands whose quaternion is that of the state in the other order of its components."""
+    for action, state, first, second in _both(episode):
+        angle = _angle(first, second)
+        # One of the two has its first component last, or its last one first.
+        undone = min(_angle(np.roll(first, shift, axis=1), second) for shift in (-1, 1))
+        if angle > APART and undone < NEAR:
+            yield Reordered(
+                action=action.name,
+                state=state.name,
+                angle=angle,
+                undone=undone,
+                declared=ORDERS[action.rotation] if action.rotation else "",
+                dimensions=tuple(action.names[c] for c in _quaternion(action)),
+            )
+
+
+def negated(episode: Episode) -> frozenset[tuple[str, str]]:
+    """Action and dimension of quaternions with the other sign than the state's, which mean the same rotation."""
+    return frozenset(
+        (action.name, action.names[c])
+        for action, _, first, second in _both(episode)
+        if float(np.median(np.einsum("ij,ij->i", first, second))) < 0 and _angle(first, second) < NEAR
+        for c in _quaternion(action)
+    )
+
+
+def _both(episode: Episode) -> Iterator[tuple[Signal, Signal, FloatArray, FloatArray]]:
+    """Absolute commands and states of the same frame and convention, with their quaternions at the steps, [T, 4]."""
     steps = episode.steps
-    for action in episode.embodiment.action:
-        columns = _quaternion(action)
-        for state in episode.embodiment.proprioception:
-            others = _quaternion(state)
-            if (
-                not columns
-                or not others
-                or state.rotation is not action.rotation
-                or state.reference_frame != action.reference_frame
-            ):
-                continue
-            command, measured = steps.action.get(action.name), steps.proprioception.get(state.name)
-            if command is None or measured is None:
-                continue
-            first, second = _unit(command, columns), _unit(measured, others)
-            known = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
-            if known.sum() < MIN_STEPS:
-                continue
-            first, second = first[known], second[known]
-            angle = _angle(first, second)
-            # One of the two has its first component last, or its last one first.
-            undone = min(_angle(np.roll(first, shift, axis=1), second) for shift in (-1, 1))
-            if angle > APART and undone < NEAR:
-                yield Reordered(
-                    action=action.name,
-                    state=state.name,
-                    angle=angle,
-                    undone=undone,
-                    declared=ORDERS[action.rotation] if action.rotation else "",
-                    dimensions=tuple(action.names[c] for c in columns),
-                )
+    for action, state in product(episode.embodiment.action, episode.embodiment.proprioception):
+        columns, others = _quaternion(action), _quaternion(state)
+        is_same = state.rotation is action.rotation and state.reference_frame == action.reference_frame
+        command, measured = steps.action.get(action.name), steps.proprioception.get(state.name)
+        if not columns or not others or not is_same or command is None or measured is None:
+            continue
+        first, second = _unit(command, columns), _unit(measured, others)
+        if len(first) != len(second):
+            continue
+        known = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+        if known.sum() >= MIN_STEPS:
+            yield action, state, first[known], second[known]
 
 
 def _quaternion(signal: Signal) -> list[int]:

@@ -15,7 +15,7 @@ from ._mode import OtherMode, other_modes
 from ._order import follow, inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
 from ._poses import compare_poses
-from ._quaternions import reordered
+from ._quaternions import negated, reordered
 from ._scale import Scaled, scaled
 from ._shifted import copies
 
@@ -231,6 +231,9 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
         )
     crossing = () if crossed is None else crossed.pairs
     opposite = [m for m in mirrored(found, seen, correlation=correlation) if m.pair not in crossing]
+    if opposite:
+        same = negated(episode)
+        opposite = [m for m in opposite if (items[m.pair].action, items[m.pair].command.name) not in same]
     for action in dict.fromkeys(items[m.pair].action for m in opposite):
         members = [m for m in opposite if items[m.pair].action == action]
         worst = min(members, key=lambda m: m.correlation)
