@@ -39,6 +39,7 @@ class TestPlaceholder:
             "n/a",
             "<instruction>",
             "{task}",
+            "pick up the {object}",
             "Task description.",
             "none",
             "??",

@@ -338,6 +338,31 @@ def shaken(frequency, rate, amplitude=0.02, columns=3):
     return change
 
 
+class TestJumpsAtTheEnds:
+    @pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 5), slice(-1, None), slice(-4, None)])
+    def test_rows_that_were_never_filled_leap(self, judge, rows):
+        def unfilled(values):
+            values[rows, :3] = 0.0
+            return values
+
+        episode = build_episode(
+            build_embodiment(rate_hz=30.0, cameras=()), values={"command": unfilled}, duration_s=6.0, is_stepped=True
+        )
+        (finding,) = judge(episode, "motion.jumps")
+        assert finding.message.startswith("command.joint_")
+
+    def test_a_start_that_fades_is_no_leap(self, judge):
+        def fading(values):
+            # A filter of first order answers to a step right at the beginning.
+            values[:, 0] = 0.5 - 0.5 * 0.6 ** np.arange(len(values))
+            return values
+
+        episode = build_episode(
+            build_embodiment(rate_hz=30.0, cameras=()), values={"command": fading}, duration_s=6.0, is_stepped=True
+        )
+        assert judge(episode, "motion.jumps") == []
+
+
 class TestJerk:
     def test_a_shaking_arm_is_told_in_unit_and_hertz(self, judge):
         episode = build_episode(
