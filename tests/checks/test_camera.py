@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -81,6 +82,19 @@ class TestUndecodable:
             cut = list(frames)
             cut[index] = cut[index][: -index % 7 - 2]
             assert len(judge(with_front(episode, frames=BytesFrames(cut)), "camera.undecodable")) == 1
+
+    def test_data_that_stop_before_a_proper_end_are_found(self, judge):
+        frames = build_frames(73)
+        cut = frames[41][: len(frames[41]) * 3 // 4] + b"\xff\xd9"
+        (finding,) = judge(build_episode(frames={"front": replace(41, by=cut)}), "camera.undecodable")
+        assert re.search(r"1 of 67 frames .* first 1.17 s \(frame 41\): jpeg lacks the lower \d\d %", finding.message)
+
+    def test_a_plain_lower_half_is_a_picture_as_well(self, judge):
+        plain = images.decode(build_frames(1)[0]).copy()
+        plain[20:] = (90, 120, 60)
+        by = images.encode_jpeg(plain, 80)
+        assert len(by) < 0.9 * len(build_frames(1)[0])
+        assert judge(build_episode(frames={"front": replace(41, 42, by=by)}), "camera.undecodable") == []
 
     def test_zeros_and_bytes_after_the_end_are_none_of_its_business(self, judge):
         def fill(frames):
@@ -197,6 +211,13 @@ class TestFrozen:
             "12 of 67 frames (17.9 %); a live camera never gives the same bytes twice"
         )
         assert finding.steps == (10, 14)
+
+    def test_buffers_that_are_handed_out_in_turn_are_frozen(self, judge):
+        def turn(frames):
+            return [*frames[:30], *(frames[30 + i % 2] for i in range(12)), *frames[42:]]
+
+        (finding,) = judge(build_episode(frames={"front": turn}), "camera.frozen")
+        assert finding.message.startswith("front repeats the same frame 11 times from ")
 
     def test_three_equal_frames_are_found_while_the_robot_moves(self, judge):
         frames = build_frames(73)

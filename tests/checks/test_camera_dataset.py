@@ -127,6 +127,11 @@ def box(image, times):
     return wide.astype(np.uint8)
 
 
+def squashed(image):
+    """A picture on its side in the size of the others."""
+    return images.resize(np.ascontiguousarray(image), HEIGHT, WIDTH)
+
+
 def test_episodes_of_one_scene_pass(clean):
     assert run_dataset_checks(clean, settings=SETTINGS) == []
 
@@ -135,6 +140,8 @@ def test_episodes_of_one_scene_pass(clean):
     ("change", "what"),
     [
         (lambda f: f[::-1, ::-1], "turned by 180 degrees"),
+        (lambda f: squashed(np.rot90(f)), "turned left by 90 degrees"),
+        (lambda f: squashed(np.rot90(f, -1)), "turned right by 90 degrees"),
         (lambda f: f[:, ::-1], "mirrored left to right"),
         (lambda f: f[::-1], "mirrored top to bottom"),
     ],

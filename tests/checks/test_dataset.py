@@ -80,6 +80,24 @@ class TestOutliers:
         assert finding.dimensions == ("joint_1",)
         assert finding.message.startswith("goes up to arm.joint_1 at 57.3 rad; the other 9 episodes of 'put the cube")
 
+    def test_a_joint_that_is_off_its_command_in_one_episode_is_named(self):
+        def off(values):
+            values[:, 1] += 0.2
+            return values
+
+        facts = [facts_of(demonstration(i, change=off if i == 4 else lambda v: v)) for i in range(10)]
+        (finding,) = judged(facts, "dataset.outliers")
+        assert finding.episode_id == facts[4].episode_id
+        assert finding.dimensions == ("joint_1",)
+        assert finding.message.startswith("has measured minus commanded of arm.joint_1 at 0.")
+
+        def little(values):
+            values[:, 1] += 0.05
+            return values
+
+        facts = [facts_of(demonstration(i, change=little if i == 4 else lambda v: v)) for i in range(10)]
+        assert judged(facts, "dataset.outliers") == []
+
     def test_an_episode_that_hardly_moves_is_found(self):
         def still(values):
             values[:, :3] = values[0, :3] + 0.2 * (values[:, :3] - values[0, :3])

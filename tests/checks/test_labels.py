@@ -39,6 +39,7 @@ class TestPlaceholder:
             "n/a",
             "<instruction>",
             "{task}",
+            "pick up the {object}",
             "Task description.",
             "none",
             "??",
@@ -301,6 +302,16 @@ class TestSimilarSpellings:
     def test_ways_to_write_the_same_are_named(self, rare, difference):
         (finding,) = judged(self.facts(rare), "labels.similar_spellings")
         assert f"only by {difference}; " in finding.message
+
+    def test_spaces_are_no_style_however_often_they_are_written(self):
+        facts = [build_fact(i, instruction=self.FREQUENT + " " * (i % 2)) for i in range(10)]
+        (finding,) = judged(facts, "labels.similar_spellings")
+        assert finding.message == (
+            "instruction 'pick up the cup ' (5 episodes) differs from 'pick up the cup' (5 episodes) only by spaces; "
+            "one task must be written in one way"
+        )
+        facts = [build_fact(i, instruction=self.FREQUENT + "." * (i % 2)) for i in range(10)]
+        assert judged(facts, "labels.similar_spellings") == []
 
     def test_two_errors_are_found_in_a_long_word(self):
         facts = self.facts("open the micorwve door", "open the microwave door")

@@ -304,6 +304,18 @@ class TestSaturation:
         assert "command.joint_0 stands at the same extreme value of 0.8 rad for " in finding.message
         assert judge(build_episode(embodiment, duration_s=14.0), "motion.saturation") == []
 
+    def test_a_coarse_encoder_that_rests_at_its_extreme_is_not_cut(self, judge):
+        step = 2 * np.pi / 4096
+
+        def coarse(values):
+            # A slow motion to the extreme, where the last digit flickers, four times.
+            slow = 0.04 * np.minimum(np.sin(np.linspace(0, 8 * np.pi, len(values))), 0.5)
+            slow += np.random.default_rng(1).normal(0, 1.5e-4, len(values))
+            values[:, 0] = np.minimum(np.round(slow / step) * step, np.round(0.02 / step) * step)
+            return values
+
+        assert judge(build_episode(values={"arm": coarse}, duration_s=8.0), "motion.saturation") == []
+
     def test_grippers_rests_and_switches_may_stand_at_their_ends(self, judge):
         assert judge(build_episode(duration_s=10.0), "motion.saturation") == []
 
@@ -328,6 +340,31 @@ def shaken(frequency, rate, amplitude=0.02, columns=3):
         return values
 
     return change
+
+
+class TestJumpsAtTheEnds:
+    @pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 5), slice(-1, None), slice(-4, None)])
+    def test_rows_that_were_never_filled_leap(self, judge, rows):
+        def unfilled(values):
+            values[rows, :3] = 0.0
+            return values
+
+        episode = build_episode(
+            build_embodiment(rate_hz=30.0, cameras=()), values={"command": unfilled}, duration_s=6.0, is_stepped=True
+        )
+        (finding,) = judge(episode, "motion.jumps")
+        assert finding.message.startswith("command.joint_")
+
+    def test_a_start_that_fades_is_no_leap(self, judge):
+        def fading(values):
+            # A filter of first order answers to a step right at the beginning.
+            values[:, 0] = 0.5 - 0.5 * 0.6 ** np.arange(len(values))
+            return values
+
+        episode = build_episode(
+            build_embodiment(rate_hz=30.0, cameras=()), values={"command": fading}, duration_s=6.0, is_stepped=True
+        )
+        assert judge(episode, "motion.jumps") == []
 
 
 class TestJerk:
@@ -359,6 +396,18 @@ class TestJerk:
     def test_a_start_and_a_stop_are_no_shake(self, judge):
         change = {n: held((50, 100), (200, 240), (400, 460)) for n in ("arm", "command")}
         assert judge(build_episode(values=change, duration_s=8.0), "motion.jerk") == []
+
+    def test_one_joint_with_strong_noise_is_found_alone(self, judge):
+        def noisy(values):
+            values[:, 1] += np.random.default_rng(3).normal(0.0, 0.03, len(values))
+            return values
+
+        episode = build_episode(
+            build_embodiment(rate_hz=30.0, cameras=()), values={"arm": noisy}, duration_s=6.0, is_stepped=True
+        )
+        (finding,) = judge(episode, "motion.jerk")
+        assert finding.dimensions == ("joint_1",)
+        assert finding.message.startswith("arm shakes in joint_1 all the time")
 
     def test_one_shaking_joint_of_three_is_not_the_arm(self, judge):
         episode = build_episode(

@@ -134,6 +134,18 @@ class TestVelocity:
     def test_slower_motion_passes(self, judge):
         assert judge(build_episode(values={"arm": ramp(4.9)}), "values.velocity") == []
 
+    def test_the_stairs_of_a_target_that_is_sent_several_times_are_no_leaps(self, judge):
+        def stairs(values):
+            return ramp(4.0)(values)[np.arange(len(values)) // 5 * 5]
+
+        assert judge(build_episode(values={"arm": stairs}), "values.velocity") == []
+
+        def fast(values):
+            return ramp(6.0)(values)[np.arange(len(values)) // 5 * 5]
+
+        (finding,) = judge(build_episode(values={"arm": fast}), "values.velocity")
+        assert finding.message.startswith("arm.joint_0 moves at 6 rad/s at ")
+
     def test_a_burst_of_stamps_is_no_motion(self, judge):
         def burst(time_ns):
             time_ns[101:105] = time_ns[100] + np.arange(1, 5) * 1000
@@ -240,6 +252,14 @@ class TestFrozen:
             streams={**episode.streams, "arm": _repeated(episode.streams["arm"], 4)},
         )
         assert judge(same, "values.frozen") == []
+
+    def test_an_arm_that_is_not_used_is_not_stuck_where_its_encoder_flickers(self, judge):
+        def idle(values):
+            values[:, 1] = 0.5
+            values[[30, 31, 200], 1] += 0.0015
+            return values
+
+        assert judge(build_episode(values={"arm": idle}), "values.frozen") == []
 
     def test_a_robot_that_rests_is_not_frozen(self, judge):
         def rest(values):

@@ -30,9 +30,15 @@ SPREADS = 5.0
 
 TURNS: dict[str, Callable[[Layout], Layout]] = {
     "turned by 180 degrees": lambda x: x[:, ::-1, ::-1],
+    "turned left by 90 degrees": lambda x: np.rot90(x, -1, axes=(1, 2)),
+    "turned right by 90 degrees": lambda x: np.rot90(x, 1, axes=(1, 2)),
     "mirrored left to right": lambda x: x[:, :, ::-1],
     "mirrored top to bottom": lambda x: x[:, ::-1],
 }
+QUARTERS = frozenset(w for w in TURNS if "90" in w)
+QUARTER_RATIO = 1.5
+"""So many times more than others must they bring: a camera is seldom mounted on its side, and what covers half of a
+picture may look like that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,8 @@ def turned(batch: Batch, *, ratio: float, votes: float) -> Iterator[Odd]:
         heard = []
         for what, turn in TURNS.items():
             undone = distances(_flat(np.ascontiguousarray(turn(mine))), _flat(theirs))
-            heard.append((what, _masked(_voices(found, undone, ratio, undone < ALIKE), may)))
+            sure = QUARTER_RATIO * ratio if what in QUARTERS else ratio
+            heard.append((what, _masked(_voices(found, undone, sure, undone < ALIKE), may)))
         for row in range(len(batch.ids)):
             odd = [_odd(batch, row, column, v, what, may) for what, v in heard if v.odd(row, votes)]
             if odd:

@@ -26,6 +26,8 @@ other."""
 CLEAR, AROUND, REFINED = 25.0, 4, 0.35
 """Frames clearly move where half of those around, four on either side, differ by this much from the one before; a
 repeated one differs by less than this share of it, for encoding refines it."""
+BUFFERS = 4
+"""A driver that no longer gets pictures may hand out those of its few buffers in turn."""
 EXCEPTION = 0.02
 """A camera stands out of order only where at most this share of the other frames in motion repeats as well: a picture
 without noise, of a robot that moves outside it, says nothing."""
@@ -51,7 +53,8 @@ class Repeats:
     is_repeat: BoolArray
     """Of each frame but the first, [n - 1]."""
     is_same: BoolArray
-    """The same; of a video also where it differs little against what moves in the frames around, [n - 1]."""
+    """The same; of a video also where it differs little against what moves in the frames around, of images also where
+    it is as one a little earlier, [n - 1]."""
     is_moving: BoolArray | None
     """From the frame before to each, [n - 1]; None where nothing says so."""
     is_standing: BoolArray | None
@@ -75,7 +78,9 @@ def repeats_of(scanned: CameraScan) -> Repeats:
     if scanned.stream.video is None:
         digests, start = scanned.digests, scanned.start
         is_repeat = (digests[1:] == digests[:-1]) & (digests[1:] != 0)  # 0: could not be read
-        is_same = is_repeat
+        is_same = is_repeat.copy()
+        for lag in range(2, BUFFERS + 1):
+            is_same[lag - 1 :] |= (digests[lag:] == digests[:-lag]) & (digests[lag:] != 0)
     else:
         most, start = scanned.changes.most, scanned.changes.start
         is_repeat = np.isfinite(most) & (most < np.maximum(ALIKE, BETWEEN * _smaller_neighbour(most)))

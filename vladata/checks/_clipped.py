@@ -25,6 +25,8 @@ TOP_VALUES = 20
 """A flat top is the cut of many values; keyboards and joysticks with few stand at their ends by nature."""
 MIN_RUNS = 3
 """Times that a target must be cut at the same value: a lift to the same height comes once or twice."""
+FLICKER = 1.5
+"""Smallest changes of a column that are more than one step of its encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,10 @@ def _tops(values: FloatArray) -> list[tuple[int, tuple[float, float], bool]]:
 def _is_cut(column: FloatArray, spans: list[tuple[int, int]], seen: Numbers, index: int) -> bool:
     """Whether values run into a flat top at full speed: what comes to rest there slows down before."""
     changes = np.abs(np.diff(column))
-    usual = changes[changes > 0].mean()
+    # An encoder that rests between two of its steps flickers: one step is no speed.
+    fast = max(changes[changes > 0].mean() / 2, FLICKER * changes[changes > 0].min())
     inner = [(a, b) for a, b in spans if a >= 2 and b <= len(column) - 2]
-    sharp = [max(changes[a - 1], changes[a - 2]) > usual / 2 for a, _ in inner]
-    sharp += [max(changes[b - 1], changes[b]) > usual / 2 for _, b in inner]
+    sharp = [max(changes[a - 1], changes[a - 2]) > fast for a, _ in inner]
+    sharp += [max(changes[b - 1], changes[b]) > fast for _, b in inner]
     is_place = seen.signal.dimensions[index].mode in {None, Mode.ABSOLUTE}
     return len(inner) >= (MIN_RUNS if is_place else 1) and float(np.mean(sharp)) >= 0.5

@@ -13,6 +13,7 @@ from ..episode import Episode
 from ..errors import EpisodeFormatError, ImageError, SourceError
 from ..recording import FrameStream
 from ._camera_motion import Robot, liveliest, robot_of
+from ._jpeg import missing_part
 from ._look import corrected, part
 from ._memory import remembered
 from ._packets import problem_of
@@ -26,6 +27,8 @@ NUM_SUSPICIOUS = 12
 """Frames that are looked at as well because they are so small when encoded …"""
 SUSPICIOUS_SHARE = 0.6
 """… as less than this share of the camera's median: a black one takes a third and less. As many again because …"""
+SHORT_SHARE = 0.9
+"""Of the usual bytes: a JPEG whose data stop before its last sixteenth has fewer."""
 LEAST_JUMP, USUAL_JUMPS = 0.1, 6.0
 """… their encoded size changes by this much from the frame before (its logarithm, and in medians of all changes)."""
 NUM_CONSECUTIVE = 180
@@ -160,6 +163,7 @@ class _Scanner:
         self.start, self.stop = cut.start, cut.stop
         self.damaged: dict[int, str] = {}
         self.num_dark = 0
+        self.usual_bytes = float(np.median(stream.frames.sizes)) if len(stream.frames.sizes) else 0.0
         self.pictures: list[Picture] = []
         self.is_swapped = schema is not None and schema.color_order == "bgr"
         self.is_depth = schema is not None and schema.depth is not None
@@ -258,6 +262,10 @@ class _Scanner:
                 self._look(index, images.decode_depth(data)[:, :, None], info.height, info.width)
             else:
                 small = images.decode_reduced(data, MOST_PIXELS, is_color=True)
+                # A decoder complains of data that it does not need, so only those are tried that may lack some.
+                is_short = len(data) < SHORT_SHARE * self.usual_bytes
+                if is_short and info.codec == "jpeg" and (lacking := missing_part(data, small)):
+                    self.damaged[index] = f"jpeg lacks the lower {100 * lacking:.0f} % of its picture"
                 self._look(index, small, info.height, info.width)
         if index in self.window:
             if self.is_depth:

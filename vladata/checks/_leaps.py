@@ -16,6 +16,8 @@ WINDOW = 6
 """Changes before and after a leap that it is compared with."""
 MIN_CHANGES = 20
 """Changes that a column must have: fewer don't show how it moves."""
+EDGE_SIDE = 0.35
+"""Of the first or last change, what its only neighbour shows of it: half of a leap, a quarter of a start that fades."""
 REACH = WINDOW + 1
 """Where a way back is looked for: half of one just outside the window would lie in it."""
 LAGS = (1, 2, 4, 8)
@@ -68,8 +70,12 @@ def leaps(values: FloatArray, intervals: FloatArray, least: FloatArray, ratio: f
 
 
 def _differing(changes: FloatArray) -> FloatArray:
-    """How changes differ from the mean of both neighbours, [m] to [m - 2]: a smooth motion leaves almost nothing."""
-    return np.asarray(changes[1:-1] - (changes[:-2] + changes[2:]) / 2)
+    """How changes differ from the mean of both neighbours, [m]: a smooth motion leaves almost nothing.
+
+    The first and the last one have one neighbour.
+    """
+    inner = changes[1:-1] - (changes[:-2] + changes[2:]) / 2
+    return np.concatenate([changes[:1] - changes[1:2], inner, changes[-1:] - changes[-2:-1]])
 
 
 def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Leap | None:
@@ -97,7 +103,10 @@ def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Lea
     # A start at full speed leaves -0.5, 0.5: without anything on the other side. Where the way back follows two samples
     # later, its half and that of the leap cancel out between them.
     beside = np.where(back == 2, pair[:, 0], np.where(back == -2, pair[:, 1], pair.min(axis=1)))
-    is_leap = (size > least) & (size > ratio * around) & (beside > 0.2 * strength[places])
+    is_edge = (places == 0) | (places == len(strength) - 1)
+    beside = np.where(is_edge, pair.max(axis=1), beside)
+    needed = np.where(is_edge, EDGE_SIDE, 0.2) * strength[places]
+    is_leap = (size > least) & (size > ratio * around) & (beside > needed)
     if not is_leap.any():
         return None
     ratios = np.where(is_leap, size / np.maximum(around, 1e-12), 0.0)
@@ -107,7 +116,7 @@ def _column(column: int, changes: FloatArray, least: float, ratio: float) -> Lea
     first = places[worst] + min(0, int(back[worst]))
     return Leap(
         column=column,
-        row=int(rows[first + 1]) + 1,
+        row=int(rows[first]) + 1,
         size=float(size[worst]),
         around=float(around[worst]),
         ratio=float(min(ratios[worst], 1e6)),

@@ -13,6 +13,8 @@ from ._tables import Table, amount, complete, kind_of, tables, task_of
 __all__ = ["Limits", "Outlier", "outlying_lengths", "outlying_values"]
 
 FloatArray = NDArray[np.float64]
+OFFSETS = {"rad": 0.1, "m": 0.05}
+"""How far measured minus commanded is off at least, by unit: a zero was lost, or a joint put together wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def outlying_values(facts: Sequence[EpisodeFacts], limits: Limits) -> dict[int, 
         table = _without_holes(whole)
         if len(table.places) < limits.episodes or not table.columns:
             continue
-        for k, outlier in (*_paths(table, limits), *_poses(table, limits)):
+        for k, outlier in (*_paths(table, limits), *_poses(table, limits), *_offsets(table, limits)):
             place = int(table.places[k])
             if place not in found:
                 found[place] = outlier
@@ -164,3 +166,29 @@ def _poses(table: Table, limits: Limits) -> Iterator[tuple[int, Outlier]]:
                     ),
                 )
     yield from ((k, outlier) for k, (_, outlier) in worst.items())
+
+
+def _offsets(table: Table, limits: Limits) -> Iterator[tuple[int, Outlier]]:
+    """Measured minus commanded far from what the others have, the worst dimension of each episode."""
+    values = table.row("offset")
+    least = np.array([OFFSETS.get(c.unit, np.inf) for c in table.columns])
+    known = np.isfinite(values).all(axis=0) & np.isfinite(least)
+    values, least = np.where(known, values, 0.0), np.where(known, least, np.inf)
+    low, high = _inner(values)
+    outside = np.maximum(low - values, values - high)
+    ratios = np.where(outside > limits.beyond * (high - low), outside / least, 0.0)
+    for k in np.flatnonzero(ratios.max(axis=1) > 1.0).tolist():
+        j = int(np.argmax(ratios[k]))
+        column, others = table.columns[j], np.delete(values[:, j], k)
+        yield (
+            k,
+            Outlier(
+                what="has measured minus commanded of",
+                value=f"{column.label} at {amount(float(values[k, j]), column)}",
+                usual=f"{amount(float(others.min()), column)} to {amount(float(others.max()), column)}",
+                count=len(values),
+                magnitude=float(ratios[k, j]),
+                location=f"/streams/{column.signal}/values",
+                dimensions=(column.name,),
+            ),
+        )

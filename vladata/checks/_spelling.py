@@ -19,6 +19,7 @@ MOST_WRONG = 3
 """Words of a text that may be wrong."""
 MOST_TRIED = 64
 """Ways to put them right that are tried."""
+SPACES = "spaces"
 VOWELS = frozenset("aeiouy")
 LAST_ALPHABETIC = 0x58F
 """Beyond are scripts in which one character is a syllable or a word."""
@@ -45,7 +46,7 @@ def variants(counts: Mapping[str, int], rare_part: float, fewest: int) -> Iterat
     words = {text: _words(text) for text in counts if text.strip()}
     frequent = {t for t in words if counts[t] >= fewest}
     by_letters: dict[str, str] = {}
-    for text in sorted(frequent, key=lambda t: -counts[t]):
+    for text in sorted(frequent, key=lambda t: (-counts[t], t != " ".join(t.split()))):
         by_letters.setdefault("".join(words[text]) or text, text)
     near = _Near(words, frequent, counts)
     for text in words:
@@ -53,7 +54,9 @@ def variants(counts: Mapping[str, int], rare_part: float, fewest: int) -> Iterat
         difference = _writing(text, other) if other != text else ""
         if other == text:
             other, difference = near.find(text, rare_part)
-        if other and other != text and counts[text] <= rare_part * counts[other]:
+        # Spaces can't be seen: nobody means them, however often they were written.
+        is_rare = counts[text] <= rare_part * counts[other] or difference == SPACES if other else False
+        if is_rare and other != text:
             yield Variant(rare=text, frequent=other, difference=difference)
 
 
@@ -65,7 +68,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _writing(text: str, other: str) -> str:
     if " ".join(text.split()) == " ".join(other.split()):
-        return "spaces"
+        return SPACES
     if text.casefold() == other.casefold():
         return "capital letters"
     if _WORD.findall(text.casefold()) == _WORD.findall(other.casefold()):

@@ -26,7 +26,7 @@ def outliers(
     beyond: float = 3.0,
     reach: float = 1.0,
 ) -> Iterator[Finding]:
-    """An episode is like the others of its task in length, path, speed, start and range."""
+    """An episode is like the others of its task in length, path, speed, start, range and offset."""
     limits = Limits(episodes=max(3, round(episodes)), times=times, spread=spread, beyond=beyond, reach=reach)
     found = outlying_lengths(facts, limits)
     for index, other in outlying_values(facts, limits).items():

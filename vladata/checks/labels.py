@@ -45,6 +45,8 @@ NUMBERED = re.compile(
     r"(?:task|demo|demonstration|test|episode|example|instruction|recording|trial|run|take)(?: \d+)?$"
 )
 """No more than that there is a task, or its number: `do the task`, `task 3`, `Episode_12`."""
+SLOT = re.compile(r"\{\w{1,40}\}")
+"""A slot within a sentence that nobody filled in: `pick up the {object}`."""
 OPENING, CLOSING = frozenset("{<["), frozenset("}>]")
 """Around a template that nobody filled in: `{task}`, `<instruction>`."""
 
@@ -76,7 +78,7 @@ def placeholder(episode: Episode) -> Iterator[Finding]:
 def _is_placeholder(text: str) -> bool:
     plain = " ".join(re.sub(r"[\W_]+", " ", text).split()).lower()
     is_empty_phrase = plain in PLACEHOLDERS or NUMBERED.match(plain) is not None
-    return is_empty_phrase or _is_slot(text) or not _has_word(text)
+    return is_empty_phrase or _is_slot(text) or SLOT.search(text) is not None or not _has_word(text)
 
 
 def _is_slot(text: str) -> bool:

@@ -15,6 +15,7 @@ from ._mode import OtherMode, other_modes
 from ._order import follow, inverted_grippers, mirrored, swapped
 from ._pairs import Pairs, paired
 from ._poses import compare_poses
+from ._quaternions import negated, reordered
 from ._scale import Scaled, scaled
 from ._shifted import copies
 
@@ -207,6 +208,7 @@ def gripper_polarity(episode: Episode, *, correlation: float = 0.6, motion: floa
 @check(Severity.ERROR)
 def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Finding]:
     """Each joint follows its own command, in the same direction."""
+    yield from _quaternions(episode)
     found = estimate(episode)
     seen = None if found is None else follow(found)
     if found is None or seen is None:
@@ -229,6 +231,9 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
         )
     crossing = () if crossed is None else crossed.pairs
     opposite = [m for m in mirrored(found, seen, correlation=correlation) if m.pair not in crossing]
+    if opposite:
+        same = negated(episode)
+        opposite = [m for m in opposite if (items[m.pair].action, items[m.pair].command.name) not in same]
     for action in dict.fromkeys(items[m.pair].action for m in opposite):
         members = [m for m in opposite if items[m.pair].action == action]
         worst = min(members, key=lambda m: m.correlation)
@@ -240,6 +245,19 @@ def joint_order(episode: Episode, *, correlation: float = 0.6) -> Iterator[Findi
             location=pair.location,
             magnitude=-worst.correlation,
             dimensions=tuple(items[m.pair].command.name for m in members),
+        )
+
+
+def _quaternions(episode: Episode) -> Iterator[Finding]:
+    """The components of a rotation have an order, as joints do."""
+    for found in reordered(episode):
+        yield Finding(
+            message=f"the quaternion of {found.action} is {found.angle:.2f} rad away from that of {found.state} "
+            f"(median) and {found.undone:.2f} rad if one of them has another order of its components; both must be "
+            f"{found.declared}, as declared",
+            location=f"/streams/{found.action}/values",
+            magnitude=found.angle,
+            dimensions=found.dimensions,
         )
 
 

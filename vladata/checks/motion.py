@@ -169,7 +169,13 @@ def saturation(episode: Episode, *, part: float = 0.1) -> Iterator[Finding]:
 
 @check(Severity.WARNING)
 def jerk(
-    episode: Episode, *, angle: float = 0.01, length: float = 0.005, part: float = 0.03, dimensions: float = 0.5
+    episode: Episode,
+    *,
+    angle: float = 0.01,
+    length: float = 0.005,
+    part: float = 0.03,
+    dimensions: float = 0.5,
+    alone: float = 2.5,
 ) -> Iterator[Finding]:
     """An arm does not shake."""
     for seen in numbers(episode):
@@ -187,7 +193,9 @@ def jerk(
             ratios = seen_in.strength / np.maximum(least, 1e-9)
             for group in _by_unit(judged):
                 shaking = [c for c in group if ratios[c] > 1.0]
-                if len(shaking) >= max(1.0, dimensions * len(group)):
+                if len(shaking) < max(1.0, dimensions * len(group)):
+                    shaking = [c for c in shaking if ratios[c] > alone]
+                if shaking:
                     middle = float(np.median(ratios[shaking]))
                     if worst is None or middle > worst[0]:
                         worst = (middle, seen_in, shaking)

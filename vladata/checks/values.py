@@ -12,7 +12,7 @@ from ..finding import Finding, Severity
 from ..units import Clock, Kind, Mode, Unit
 from ._check import check
 from ._look import Numbers, excess, listed, numbers, place, quantity, ranges, runs, share, spot, steps_between, summary
-from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s
+from ._motion import FILLERS, GRIPPERS, POSITIONS, is_place, period_s, sizes, updates
 
 __all__ = ["constant", "finite", "frozen", "limits", "unused", "velocity"]
 
@@ -21,6 +21,8 @@ BoolArray = NDArray[np.bool_]
 
 RESUMED = 1.5
 """Times the motion before and after that a frozen vector has to make up for when it goes on."""
+USED_ANGLE, USED_LENGTH, USED_PART = 0.01, 0.002, 0.02
+"""rad, m, and part of the range: a dimension that covers less in a whole episode is not used."""
 MIN_REPEATS = 3
 """Samples that a frozen run has at least, whatever the rate."""
 
@@ -117,12 +119,16 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
         if seen.stream.clock is Clock.NOMINAL or len(seen.values) < 2:
             continue
         period = summary(episode, seen.stream).period_ns
+        # The stairs of a target that is sent several times are no leaps: each took as many samples as it is wide.
+        rows, apart = updates(seen.values)
+        rows = rows if apart > 1 else np.arange(len(seen.values))
+        before = np.maximum(rows[:-1], rows[1:] - apart)
         # Stamps closer than the period come from a burst on the wire; the robot did not move in a burst.
-        elapsed = np.maximum(np.diff(seen.time_ns), period) / 1e9
+        elapsed = np.maximum(seen.time_ns[rows[1:]] - seen.time_ns[before], apart * period) / 1e9
         for column, dimension in enumerate(seen.signal.dimensions):
             if period == 0 or dimension.max_velocity is None or not _is_position(seen.signal, dimension):
                 continue
-            moved = np.diff(seen.values[:, column])
+            moved = np.diff(seen.values[rows, column])
             if dimension.kind is Kind.ROTATION:
                 moved = (moved + np.pi) % (2 * np.pi) - np.pi
             speed = np.nan_to_num(np.abs(moved) / elapsed, nan=0.0, posinf=0.0)
@@ -130,12 +136,13 @@ def velocity(episode: Episode, *, factor: float = 1.0) -> Iterator[Finding]:
             if too_fast.any():
                 worst = int(np.argmax(speed))
                 unit = f"{dimension.unit}/s".removeprefix("1")
+                first, last = int(before[worst]), int(rows[worst + 1])
                 yield Finding(
                     message=f"{seen.signal.name}.{dimension.name} moves at {speed[worst]:.4g} {unit} "
-                    f"{place(episode, seen.stream, seen.start + worst)}; the schema allows {dimension.max_velocity:g} "
+                    f"{place(episode, seen.stream, seen.start + first)}; the schema allows {dimension.max_velocity:g} "
                     f"{unit}, and {share(int(too_fast.sum()), len(speed), 'intervals')} are faster",
                     location=seen.location,
-                    steps=steps_between(episode, seen.stream, int(seen.time_ns[worst]), int(seen.time_ns[worst + 1])),
+                    steps=steps_between(episode, seen.stream, int(seen.time_ns[first]), int(seen.time_ns[last])),
                     magnitude=excess(float(speed[worst]), dimension.max_velocity),
                 )
 
@@ -278,7 +285,11 @@ def _stuck_dimensions(
     total = len(seen.values)
     moving: BoolArray = np.any(changes, axis=1)
     found: list[tuple[int, int, int]] = []
+    extent = np.nan_to_num(np.ptp(seen.values, axis=0), nan=np.inf)
+    used = extent > sizes(seen.signal.dimensions, seen.values, angle=USED_ANGLE, length=USED_LENGTH, part=USED_PART)
     for column in positions:
+        if not used[column]:
+            continue  # an arm that is not used stands but for the flicker of its encoders
         start, stop = _longest(~changes[:, column])
         is_long = 1 < stop - start < total and rule.is_long(stop - start, least, total)
         if is_long and moving[start : stop - 1].mean() > least:
