@@ -445,3 +445,41 @@ def test_frames_are_read_once_for_all_checks():
     streams = {**episode.streams, "front": dataclasses.replace(front, frames=counting)}
     assert run_checks(dataclasses.replace(episode, streams=streams)) == []
     assert counting.count == 67
+
+
+class TestSame:
+    EMBODIMENT = build_embodiment(cameras=("front", "side"))
+
+    def both(self, change, **knobs):
+        """The second camera gives the pictures of the first, changed."""
+        copied = {"side": lambda frames: [change(f) for f in build_frames(len(frames))]}
+        return build_episode(self.EMBODIMENT, frames=copied, **knobs)
+
+    def test_one_device_under_two_names(self, judge):
+        (finding,) = judge(self.both(lambda f: f), "camera.same")
+        assert finding.severity is Severity.WARNING
+        assert finding.location == "/streams/front/frames"
+        assert finding.message == (
+            "front and side show the same picture at 24 of 24 moments that were compared; "
+            "two cameras must show two views"
+        )
+        assert len(finding.frames) == 4
+
+    @pytest.mark.parametrize("knobs", [{}, {"is_stepped": True, "clock": Clock.NOMINAL, "duration_s": 4.0}])
+    def test_the_same_pictures_encoded_twice_and_without_time(self, judge, knobs):
+        again = self.both(lambda f: images.encode_jpeg(images.decode(f), 92), **knobs)
+        assert len(judge(again, "camera.same")) == 1
+
+    def test_two_views_pass(self, judge):
+        moved = self.both(lambda f: images.encode_jpeg(np.roll(images.decode(f), 3, axis=1), 90))
+        assert judge(moved, "camera.same") == []
+        assert judge(build_episode(self.EMBODIMENT), "camera.same") == []
+
+    def test_black_pictures_and_one_camera_pass(self, judge):
+        black = images.encode_jpeg(np.zeros((48, 64, 3), np.uint8), 90)
+        dark = {"front": lambda f: [black] * len(f), "side": lambda f: [black] * len(f)}
+        assert judge(build_episode(self.EMBODIMENT, frames=dark), "camera.same") == []
+        assert judge(build_episode(), "camera.same") == []
+
+    def test_frames_of_other_moments_are_not_judged(self, judge):
+        assert judge(self.both(lambda f: f, offsets_ns={"side": 12_000_000}), "camera.same") == []

@@ -12,6 +12,7 @@ from ..units import Clock
 from . import _camera_compare as compare
 from . import _camera_repeats as repeating
 from ._camera_signature import batches, pack
+from ._camera_twins import twins
 from ._check import EpisodeFacts, check, dataset_check, feature
 from ._frames import BLACK, PLAIN, CameraScan, Picture, scan
 from ._look import listed, place, share, spot, steps_between
@@ -268,6 +269,20 @@ def few_frames(episode: Episode, *, rate: float = 0.65) -> Iterator[Finding]:
 
 def _few(scanned: CameraScan, says: str, magnitude: float) -> Finding:
     return Finding(message=f"{scanned.stream.name} {says}", location=scanned.location, magnitude=magnitude)
+
+
+@check(Severity.WARNING)
+def same(episode: Episode, *, most: float = 8.0) -> Iterator[Finding]:
+    """No two cameras show the same."""
+    for pair in twins(scan(episode), most):
+        first, second = pair.first.stream.name, pair.second.stream.name
+        yield Finding(
+            message=f"{first} and {second} show the same picture at {len(pair.frames)} of {pair.compared} moments that "
+            "were compared; two cameras must show two views",
+            location=pair.first.location,
+            magnitude=len(pair.frames) / pair.compared,
+            frames=pair.frames[:4],
+        )
 
 
 @feature()

@@ -182,7 +182,8 @@ def _stream(embodiment: Embodiment, name: str, knobs: RecordingKnobs) -> AnyStre
         values = _motion(signal, time_s, seed, is_measured=signal in embodiment.proprioception)
         change = knobs.get("values", {}).get(name)
         return Stream(name=name, clock=clock, time_ns=time_ns, values=values if change is None else change(values))
-    frames = build_frames(len(time_ns), height=camera.height, width=camera.width, seed=seed)
+    number = embodiment.cameras.index(camera)  # each camera has noise of its own
+    frames = build_frames(len(time_ns), height=camera.height, width=camera.width, seed=seed + 1000 * number)
     if name in knobs.get("frames", {}):
         frames = knobs["frames"][name](frames)
     return FrameStream(
