@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from vladata.errors import TokenizeError
 from vladata.vocabulary import (
     BaseTokenizer,
-    IdRows,
+    TokenRows,
     Vocabulary,
     VocabularyKind,
     added_vocabulary,
@@ -347,7 +347,7 @@ class TestRows:
             self.vocabulary.decode(np.array([[31999, 31999, 31999], [31999, 31744, 29871]]), 3)
 
     def test_a_row_of_another_length_is_refused(self) -> None:
-        rows = IdRows.of([[31999, 31998], [31999], []])
+        rows = TokenRows.of([[31999, 31998], [31999], []])
 
         with pytest.raises(TokenizeError, match="row 1 of the ids holds 1 codes; must hold 2"):
             self.vocabulary.decode(rows, 2)
@@ -357,9 +357,9 @@ class TestRows:
         ids = vocabulary.encode(np.array([[12, 29]]))[0]
 
         with pytest.raises(TokenizeError, match=r"ids\[0, 2\] is .*: no code begins so"):
-            vocabulary.decode(IdRows.of([ids[:3]]), 2)
+            vocabulary.decode(TokenRows.of([ids[:3]]), 2)
         with pytest.raises(TokenizeError, match=r"ids\[0, 5\] is .*: the code before it is complete"):
-            vocabulary.decode(IdRows.of([[*ids, ids[-1]]]), 2)
+            vocabulary.decode(TokenRows.of([[*ids, ids[-1]]]), 2)
 
     @pytest.mark.parametrize(
         ("codes", "message"),
@@ -374,14 +374,14 @@ class TestRows:
             self.vocabulary.encode(np.array(codes))
 
     def test_rows_are_read_one_by_one(self) -> None:
-        rows = IdRows.of([[1, 2], [], [3]])
+        rows = TokenRows.of([[1, 2], [], [3]])
 
         assert [row.tolist() for row in (rows[0], rows[1], rows[2])] == [[1, 2], [], [3]]
         assert len(rows) == 3
         with pytest.raises(IndexError, match="row 3; there are 3"):
             rows[3]
-        with pytest.raises(TokenizeError, match="rows of ids must hold integers"):
-            IdRows.of([[1.5]])
+        with pytest.raises(TokenizeError, match="rows of tokens must hold integers"):
+            TokenRows.of([[1.5]])
 
 
 class TestStored:

@@ -1,12 +1,11 @@
 """The action tokenizer: physical units ↔ codes ↔ ids, whole, stored beside the shards and run on the robot.
 
-A folder holds `action_tokenizer.json`, which describes itself, and with a vocabulary `action_token_ids.json`, the map
-from codes to ids. One SHA-256 covers all of it, and test vectors are replayed on loading: a tokenizer that would give
-other codes or other actions than where it was made is refused.
+A folder holds `action_tokenizer.json`, which describes itself, the codec's own files where it has some, and with a
+vocabulary `action_token_ids.json`, the map from codes to ids. One SHA-256 covers all of it, and test vectors are
+replayed on loading: a tokenizer that would give other codes or other actions than where it was made is refused.
 """
 
-import hashlib
-import json
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import plugins
+from ._bundle import (
+    FILE_NAME,
+    IDS_FILE_NAME,
+    array,
+    codec_files,
+    difference,
+    lines,
+    listed,
+    parsed,
+    read,
+    sha256,
+    token_rows,
+    write,
+)
 from .actions.chunks import MAX_HORIZON, ChunkEnd
 from .actions.normalization import Normalization
 from .actions.representation import Representation
@@ -23,9 +36,9 @@ from .actions.sampling import sample_chunks
 from .documents import canonical_json
 from .errors import PluginNotFoundError, TokenizeError
 from .text import printable
-from .tokenizers import ActionCodec, CodeArray
-from .tokenizers._bins import checked_chunks
-from .vocabulary import IdRows, Vocabulary
+from .tokenizers import ActionCodec, Codes, Decoded, TokenRows
+from .tokenizers._bins import checked_chunks, code_rows
+from .vocabulary import Vocabulary
 
 __all__ = ["FILE_NAME", "IDS_FILE_NAME", "ActionTokenizer"]
 
@@ -33,11 +46,8 @@ FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-FILE_NAME = "action_tokenizer.json"
-IDS_FILE_NAME = "action_token_ids.json"
 FORMAT = "vladata action tokenizer"
 FORMAT_VERSION = 1
-MAX_BYTES = 256 << 20
 
 _VECTOR_VALUES = 4096
 _TOLERANCE = 1e-9
@@ -86,7 +96,7 @@ class ActionTokenizer:
         """Names of the D dimensions."""
         return self.representation.names
 
-    def encode(self, chunks: ArrayLike, state: ArrayLike | None = None) -> CodeArray:
+    def encode(self, chunks: ArrayLike, state: ArrayLike | None = None) -> Codes:
         """Encode chunks as recorded.
 
         Args:
@@ -94,7 +104,7 @@ class ActionTokenizer:
             state: What they are relative to, [N, S] or [N, H, S], see `Representation.represent`.
 
         Returns:
-            Codes, [N, H * D] for bins, step by step.
+            Codes: [N, H * D] for bins, step by step; rows of different lengths for codecs that compress.
 
         Raises:
             TokenizeError: A shape is wrong, the state is missing, or a value is not finite (with its position).
@@ -102,16 +112,16 @@ class ActionTokenizer:
         values = checked_chunks(self._checked(chunks))
         return self.encode_represented(_with_reference(self.representation.represent(values, state)))
 
-    def encode_represented(self, chunks: ArrayLike) -> CodeArray:
+    def encode_represented(self, chunks: ArrayLike) -> Codes:
         """Encode chunks that are in this tokenizer's representation already, in physical units, [N, H, D]."""
         # Looked at before normalization, which would clip infinity.
         return self.codec.encode(self.normalization.apply(checked_chunks(self._checked(chunks))))
 
-    def decode(self, codes: ArrayLike, state: ArrayLike | None = None) -> FloatArray:
+    def decode(self, codes: Codes | ArrayLike, state: ArrayLike | None = None) -> FloatArray:
         """Decode codes, strictly, to chunks as recorded.
 
         Args:
-            codes: [N, H * D] for bins.
+            codes: Of N chunks, as `encode` gives them.
             state: As in `encode`.
 
         Returns:
@@ -122,11 +132,28 @@ class ActionTokenizer:
         """
         return _with_reference(self.representation.restore(self.decode_represented(codes), state))
 
-    def decode_represented(self, codes: ArrayLike) -> FloatArray:
+    def decode_represented(self, codes: Codes | ArrayLike) -> FloatArray:
         """Decode codes to chunks in this tokenizer's representation, in physical units, [N, H, D]."""
-        return self.normalization.invert(self.codec.decode(np.asarray(codes), self.horizon, self.dims))
+        return self.normalization.invert(self.codec.decode(codes, self.horizon, self.dims))
 
-    def to_ids(self, codes: ArrayLike) -> IdRows:
+    def decode_relaxed(self, codes: Codes | ArrayLike, state: ArrayLike | None = None) -> Decoded:
+        """Decode what a model gave as well as it can be, and count what was wrong with it.
+
+        Args:
+            codes: Of N chunks.
+            state: As in `encode`.
+
+        Returns:
+            Chunks as `decode` gives them, and what was repaired and clipped in each.
+
+        Raises:
+            TokenizeError: The state is missing, or a row holds nothing that could be decoded.
+        """
+        found = self.codec.decode_relaxed(codes, self.horizon, self.dims)
+        chunks = self.representation.restore(self.normalization.invert(found.chunks), state)
+        return dataclasses.replace(found, chunks=_with_reference(chunks))
+
+    def to_ids(self, codes: Codes | ArrayLike) -> TokenRows:
         """The language-model ids of codes.
 
         Raises:
@@ -134,13 +161,13 @@ class ActionTokenizer:
         """
         return self._vocabulary().encode(codes)
 
-    def from_ids(self, ids: IdRows | ArrayLike) -> CodeArray:
+    def from_ids(self, ids: TokenRows | ArrayLike) -> Codes:
         """The codes of ids that a model gave, strictly.
 
         Raises:
             TokenizeError: There is no vocabulary, or an id is none of an action code, with its position.
         """
-        return self._vocabulary().decode(ids, self.horizon * self.dims)
+        return self._vocabulary().decode(ids, self.codec.length(self.horizon, self.dims))
 
     def count_clipped(self, chunks: ArrayLike, is_pad: BoolArray | None = None) -> Int64Array:
         """How many values of each dimension encoding clips.
@@ -152,22 +179,29 @@ class ActionTokenizer:
         Returns:
             [D].
         """
-        values = self._checked(chunks)
-        is_clipped = self.normalization.is_clipped(values) | self.codec.is_clipped(self.normalization.apply(values))
+        is_clipped = self.is_clipped(chunks)
         if is_pad is not None:
             is_clipped &= ~np.asarray(is_pad, dtype=np.bool_)[:, :, None]
         counts: Int64Array = np.count_nonzero(is_clipped, axis=(0, 1)).astype(np.int64)
         return counts
 
-    def max_error(self) -> FloatArray:
-        """Largest error of encoding and decoding where nothing is clipped, in physical units, [D].
+    def is_clipped(self, chunks: ArrayLike) -> BoolArray:
+        """True where encoding clips chunks in this tokenizer's representation and physical units, [N, H, D]."""
+        values = self._checked(chunks)
+        return self.normalization.is_clipped(values) | self.codec.is_clipped(self.normalization.apply(values))
 
-        Half a bin (RT-1: a whole one), and the rounding of float64; as learned, so before the way back through the
-        representation, which adds the rounding of its own sums.
+    def error_bound(self, chunks: ArrayLike) -> FloatArray:
+        """Largest error of encoding and decoding at each value that is not clipped, in physical units.
+
+        As learned, so before the way back through the representation, which adds the rounding of its own sums.
+
+        Args:
+            chunks: In this tokenizer's representation, in physical units, [N, H, D].
         """
         scale = self.normalization.scale
         largest = np.maximum(np.abs(self.normalization.low), np.abs(self.normalization.high)) + scale
-        return self.codec.half_bin() * scale + 16.0 * np.finfo(np.float64).eps * largest
+        bound = self.codec.error_bound(self.normalization.apply(self._checked(chunks)))
+        return bound * scale + 16.0 * np.finfo(np.float64).eps * largest
 
     def to_dict(self) -> dict[str, object]:
         """Everything but the vocabulary and the test vectors, as JSON values."""
@@ -180,12 +214,16 @@ class ActionTokenizer:
             "representation": self.representation.to_dict(),
             "normalization": self.normalization.to_dict(),
             "codec": self.codec.to_dict(),
-            "max_error": [float(v) for v in self.max_error()],
         }
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, object], vocabulary: Vocabulary | None = None) -> Self:
-        """Build from what `to_dict` gave.
+    def from_dict(
+        cls,
+        state: Mapping[str, object],
+        vocabulary: Vocabulary | None = None,
+        files: Mapping[str, bytes] | None = None,
+    ) -> Self:
+        """Build from what `to_dict` gave, the vocabulary and the codec's files.
 
         Raises:
             TokenizeError: Something is missing, of another type or out of range, or the scheme is unknown.
@@ -202,7 +240,7 @@ class ActionTokenizer:
         if end not in {str(e) for e in ChunkEnd}:
             raise TokenizeError(f"chunk_end is {printable(str(end))!r}; must be pad or drop")
         try:
-            codec: ActionCodec = plugins.load("tokenizers", scheme).Codec.from_dict(parts["codec"])
+            codec: ActionCodec = plugins.load("tokenizers", scheme).Codec.from_dict(parts["codec"], files or {})
         except PluginNotFoundError as error:
             raise TokenizeError(f"scheme is unknown: {printable(str(error))}") from error
         return cls(
@@ -231,10 +269,10 @@ class ActionTokenizer:
             The files written; the last one is the one that makes the others count.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        files = []
+        files = [write(folder / name, content) for name, content in sorted(self.codec.files().items())]
         if self.vocabulary is not None:
-            files.append(_write(folder / IDS_FILE_NAME, _lines(self.vocabulary.to_dict())))
-        files.append(_write(folder / FILE_NAME, _lines(self._document())))
+            files.append(write(folder / IDS_FILE_NAME, lines(self.vocabulary.to_dict()).encode()))
+        files.append(write(folder / FILE_NAME, lines(self._document()).encode()))
         return files
 
     @classmethod
@@ -244,21 +282,21 @@ class ActionTokenizer:
         Raises:
             TokenizeError: A file is missing, altered or of another format, or codes or actions come out differently.
         """
-        document = _parsed(_read(folder / FILE_NAME), FILE_NAME)
+        document = parsed(read(folder / FILE_NAME), FILE_NAME)
         if document.get("format") != FORMAT or document.get("format_version") != FORMAT_VERSION:
             found = f"{document.get('format')} {document.get('format_version')}"
             raise TokenizeError(f"{FILE_NAME}: format is {printable(found)!r}; must be {FORMAT} {FORMAT_VERSION}")
         digest = document.pop("digest", None)
-        if digest != _sha256(canonical_json(document)):
+        if digest != sha256(canonical_json(document)):
             raise TokenizeError(f"{FILE_NAME} was altered: its digest does not fit its content")
         vocabulary = None
         stored = document.get("vocabulary")
         if stored is not None:
-            text = _read(folder / IDS_FILE_NAME)
-            if not isinstance(stored, dict) or stored.get("sha256") != _sha256(text):
+            text = read(folder / IDS_FILE_NAME)
+            if not isinstance(stored, dict) or stored.get("sha256") != sha256(text):
                 raise TokenizeError(f"{IDS_FILE_NAME} was altered: its digest does not fit its content")
-            vocabulary = Vocabulary.from_dict(_parsed(text, IDS_FILE_NAME))
-        tokenizer = cls.from_dict(document, vocabulary)
+            vocabulary = Vocabulary.from_dict(parsed(text, IDS_FILE_NAME))
+        tokenizer = cls.from_dict(document, vocabulary, codec_files(folder, document.get("codec_files")))
         tokenizer._replay(document.get("test_vectors"))
         return tokenizer
 
@@ -276,16 +314,17 @@ class ActionTokenizer:
     def _document(self) -> dict[str, object]:
         stored = None
         if self.vocabulary is not None:
-            sha256 = _sha256(_lines(self.vocabulary.to_dict()))
-            stored = {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": sha256}
+            digest = sha256(lines(self.vocabulary.to_dict()))
+            stored = {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": digest}
         document = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **self.to_dict(),
+            "codec_files": {name: sha256(content) for name, content in sorted(self.codec.files().items())},
             "vocabulary": stored,
             "test_vectors": self._test_vectors(),
         }
-        return {**document, "digest": _sha256(canonical_json(document))}
+        return {**document, "digest": sha256(canonical_json(document))}
 
     def _test_vectors(self) -> dict[str, object]:
         count = min(16, max(3, _VECTOR_VALUES // (self.horizon * self.dims)))
@@ -295,32 +334,31 @@ class ActionTokenizer:
         return {
             "chunks": chunks.tolist(),
             "state": None if state is None else state.tolist(),
-            "codes": codes.tolist(),
-            "ids": None if ids is None else [ids[row].tolist() for row in range(len(ids))],
+            "codes": listed(codes),
+            "ids": None if ids is None else listed(ids),
             "decoded": self.decode(codes, state).tolist(),
         }
 
     def _replay(self, vectors: object) -> None:
         if not isinstance(vectors, dict) or not vectors.get("chunks"):
             raise TokenizeError(f"{FILE_NAME}: test_vectors are missing")
-        state = None if vectors.get("state") is None else _array(vectors, "state", np.float64)
-        expected = _array(vectors, "codes", np.int64)
-        codes = self.encode(_array(vectors, "chunks", np.float64), state)
-        if codes.shape != expected.shape or (codes != expected).any():
-            place = [int(i) for i in np.argwhere(codes != expected)[0]] if codes.shape == expected.shape else []
+        state = None if vectors.get("state") is None else array(vectors, "state", np.float64)
+        codes = code_rows(self.encode(array(vectors, "chunks", np.float64), state))
+        expected = token_rows(vectors, "codes")
+        place = difference(codes, expected)
+        if place is not None:
             raise TokenizeError(f"a test vector gives another code at {place}; this machine encodes differently")
         if self.vocabulary is not None:
-            rows = vectors.get("ids")
-            ids = IdRows.of(rows if isinstance(rows, list) else [])
-            if len(ids) != len(codes) or not np.array_equal(ids.values, self.to_ids(codes).values):
+            ids = token_rows(vectors, "ids")
+            if difference(ids, self.to_ids(codes)) is not None:
                 raise TokenizeError("a test vector gives other ids")
-            if (self.from_ids(ids) != codes).any():
+            if difference(code_rows(self.from_ids(ids)), codes) is not None:
                 raise TokenizeError("the ids of a test vector give other codes")
-        wanted, decoded = _array(vectors, "decoded", np.float64), self.decode(codes, state)
+        wanted, decoded = array(vectors, "decoded", np.float64), self.decode(codes, state)
         close = np.abs(decoded - wanted) <= _TOLERANCE * (self.normalization.scale + np.abs(wanted))
         if not close.all():
-            place = [int(i) for i in np.argwhere(~close)[0]]
-            raise TokenizeError(f"a test vector decodes differently at {place}; this machine decodes differently")
+            at = [int(i) for i in np.argwhere(~close)[0]]
+            raise TokenizeError(f"a test vector decodes differently at {at}; this machine decodes differently")
 
 
 def _with_reference(chunks: FloatArray) -> FloatArray:
@@ -330,54 +368,3 @@ def _with_reference(chunks: FloatArray) -> FloatArray:
         place = [int(i) for i in np.argwhere(~finite)[0]]
         raise TokenizeError(f"the observation that chunk{place} is relative to is not finite; must be")
     return chunks
-
-
-def _array(
-    vectors: Mapping[str, object], name: str, kind: type[np.float64 | np.int64]
-) -> NDArray[np.float64 | np.int64]:
-    try:
-        array = np.array(vectors.get(name))
-    except ValueError as error:
-        raise TokenizeError(f"{FILE_NAME}: test_vectors.{name} must be an array") from error
-    if array.dtype.kind not in ("iu" if kind is np.int64 else "iuf"):
-        raise TokenizeError(f"{FILE_NAME}: test_vectors.{name} must hold numbers")
-    return array.astype(kind)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _lines(content: Mapping[str, object]) -> str:
-    """JSON with one line per top-level key, in their order: to be read by people as well."""
-    return "{\n" + ",\n".join(f"{json.dumps(k)}: {canonical_json(v)}" for k, v in content.items()) + "\n}\n"
-
-
-def _write(path: Path, text: str) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path
-
-
-def _read(path: Path) -> str:
-    if not path.is_file():
-        raise TokenizeError(f"{path.name} is missing in {path.parent}")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise TokenizeError(f"{path.name} has {size:,} bytes; must have at most {MAX_BYTES:,}")
-    try:
-        return path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise TokenizeError(f"{path.name} is not UTF-8") from error
-
-
-def _parsed(text: str, name: str) -> dict[str, object]:
-    try:
-        content = json.loads(text)
-        canonical_json(content)  # refuses NaN and infinity, which JSON has not
-    except (ValueError, RecursionError) as error:
-        raise TokenizeError(f"{name} is not JSON: {printable(str(error))}") from error
-    if not isinstance(content, dict):
-        raise TokenizeError(f"{name} must hold an object")
-    return content

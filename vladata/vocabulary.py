@@ -24,13 +24,15 @@ from numpy.typing import ArrayLike, NDArray
 from .actions.plain import STRICT, from_plain, to_plain
 from .errors import TokenizeError
 from .text import printable
+from .tokenizers import Codes, TokenRows
 from .tokenizers._base import BaseFacts, BaseTokenizer, parse_tokenizer, settings_with_tokens
-from .tokenizers._pieces import IdRows, Pieces, tables_of
+from .tokenizers._bins import code_rows
+from .tokenizers._pieces import Pieces, tables_of
 
 __all__ = [
     "BaseFacts",
     "BaseTokenizer",
-    "IdRows",
+    "TokenRows",
     "Vocabulary",
     "VocabularyKind",
     "added_vocabulary",
@@ -114,52 +116,49 @@ class Vocabulary:
         """Whether each code is one id, the same wherever it stands."""
         return not self.following and all(len(p) == 1 for p in self.ids)
 
-    def encode(self, codes: ArrayLike) -> IdRows:
+    def encode(self, codes: Codes | ArrayLike) -> TokenRows:
         """The ids of rows of codes.
 
         Args:
-            codes: [N, L].
+            codes: [N, L], or rows of different lengths.
 
         Raises:
             TokenizeError: They are not integers [N, L], or one is outside 0 <= code < num_codes.
         """
-        array = np.asarray(codes)
-        if array.ndim != 2 or array.dtype.kind not in "iu":
-            raise TokenizeError(f"codes are {array.dtype} {list(array.shape)}; must be integers [N, L]")
-        bad = (array < 0) | (array >= self.num_codes)
-        if bad.any():
-            row, column = (int(i) for i in np.argwhere(bad)[0])
-            raise TokenizeError(f"codes[{row}, {column}] is {array[row, column]}; must be 0 to {self.num_codes - 1}")
+        rows = codes if isinstance(codes, TokenRows) else code_rows(np.asarray(codes))
+        bad = np.flatnonzero((rows.values < 0) | (rows.values >= self.num_codes))
+        if len(bad):
+            place = rows.place(int(bad[0]), "codes")
+            raise TokenizeError(f"{place} is {rows.values[bad[0]]}; must be 0 to {self.num_codes - 1}")
         tables = tables_of(self.ids, self.following)
-        pieces = array.astype(np.int64)
-        pieces[:, 1:] += self.num_codes
-        pieces = pieces.ravel()
+        is_first = np.zeros(len(rows.values), dtype=np.bool_)
+        is_first[rows.offsets[:-1][rows.lengths > 0]] = True
+        pieces = np.where(is_first, rows.values, rows.values + self.num_codes)
         lengths = tables.lengths[pieces]
-        ends = np.cumsum(lengths)
-        source = np.repeat(tables.starts[pieces] - (ends - lengths), lengths)
+        ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        source = np.repeat(tables.starts[pieces] - ends[:-1], lengths)
         values = tables.ids[source + np.arange(len(source))]
-        per_row = lengths.reshape(array.shape).sum(axis=1)
-        return IdRows(values=values, offsets=np.concatenate([[0], np.cumsum(per_row)]).astype(np.int64))
+        return TokenRows(values=values, offsets=ends[rows.offsets])
 
-    def decode(self, rows: IdRows | ArrayLike, length: int) -> Int64Array:
+    def decode(self, rows: TokenRows | ArrayLike, length: int | None) -> Codes:
         """The codes of rows of ids, strictly.
 
         Args:
             rows: Rows of ids of action tokens only; or an array [N, M].
-            length: Codes in each row, L.
+            length: Codes in each row, L; None: as many as there are.
 
         Returns:
-            [N, L].
+            [N, L]; rows of different lengths where no length is given.
 
         Raises:
             TokenizeError: An id is none of an action code, with its position, or a row has another number of codes.
         """
-        if not isinstance(rows, IdRows):
+        if not isinstance(rows, TokenRows):
             array = np.asarray(rows)
             if array.ndim != 2 or array.dtype.kind not in "iu":
                 raise TokenizeError(f"ids are {array.dtype} {list(array.shape)}; must be integers [N, M]")
             offsets = np.arange(len(array) + 1, dtype=np.int64) * array.shape[1]
-            rows = IdRows(values=array.astype(np.int64).ravel(), offsets=offsets)
+            rows = TokenRows(values=array.astype(np.int64).ravel(), offsets=offsets)
         tables = tables_of(self.ids, self.following)
         place = np.minimum(np.searchsorted(tables.letters, rows.values), len(tables.letters) - 1)
         self._refuse(rows, np.flatnonzero(tables.letters[place] != rows.values), "it is no action token")
@@ -179,25 +178,29 @@ class Vocabulary:
             wrong = tables.keys[half][found] != keys[chosen]
             self._refuse(rows, starts[chosen][wrong], "no code begins so")
             codes[chosen] = tables.codes[half][found]
-        counts = np.diff(np.searchsorted(starts, rows.offsets))
+        offsets = np.searchsorted(starts, rows.offsets).astype(np.int64)
+        if length is None:
+            return TokenRows(values=codes, offsets=offsets)
+        counts = np.diff(offsets)
         other = np.flatnonzero(counts != length)
         if len(other):
             raise TokenizeError(f"row {other[0]} of the ids holds {counts[other[0]]} codes; must hold {length}")
         return codes.reshape(len(rows), length)
 
-    def render(self, codes: ArrayLike) -> list[str]:
-        """Rows of codes as text, [N, L] to N texts: added tokens end to end, integers with one space between.
+    def render(self, codes: Codes | ArrayLike) -> list[str]:
+        """Rows of codes as text, N texts: added tokens end to end, integers with one space between.
 
         Raises:
             TokenizeError: Tail tokens have no text that stands for them.
         """
         if self.kind is VocabularyKind.TAIL:
             raise TokenizeError("tail tokens do not survive as text; their ids must be used")
-        rows = np.asarray(self.tokens, dtype=np.str_)[np.asarray(codes)]
+        rows = codes if isinstance(codes, TokenRows) else code_rows(np.asarray(codes))
+        words = np.asarray(self.tokens, dtype=np.str_)[rows.values]
         glue = " " if self.kind is VocabularyKind.TEXT else ""
-        return [glue.join(row) for row in rows]
+        return [glue.join(words[a:b]) for a, b in zip(rows.offsets[:-1], rows.offsets[1:], strict=True)]
 
-    def _refuse(self, rows: IdRows, positions: Int64Array, reason: str) -> None:
+    def _refuse(self, rows: TokenRows, positions: Int64Array, reason: str) -> None:
         if len(positions):
             at = int(positions[0])
             raise TokenizeError(f"{rows.place(at)} is {rows.values[at]}; must be the id of an action code: {reason}")

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from vladata.action_tokenizer import ActionTokenizer
 from vladata.store.dataset import Dataset
 
 
@@ -126,9 +127,10 @@ class TestTokenizer:
         codes = json.loads(done.stdout)
         assert codes == row["action_codes"]
         back = np.array(json.loads(cli("tokenizer", "decode", out / "action_tokenizer", done.stdout).stdout))
-        facts = json.loads((out / "action_tokenizer" / "action_tokenizer.json").read_text())
-        low, high = (np.array(facts["normalization"][n]) for n in ("low", "high"))
-        assert (np.abs(back - np.clip(chunk, low, high)) <= np.array(facts["max_error"]) * (1 + 1e-9)).all()
+        tokenizer = ActionTokenizer.load(out / "action_tokenizer")
+        low, high = np.array(tokenizer.normalization.low), np.array(tokenizer.normalization.high)
+        inside = np.clip(chunk, low, high)
+        assert (np.abs(back - inside) <= tokenizer.error_bound(inside[None])[0]).all()
 
     def test_numbers_come_from_stdin_too(self, cli, shards):
         row = rows_of(shards[0])[0]

@@ -196,7 +196,6 @@ def _quantile(counts: dict[int, int], q: float) -> int:
 def _actions(finished: Finished) -> str:
     tokenizer, statistics = finished.job.tokenizer, finished.job.prepared.action
     normalization = tokenizer.normalization
-    bound = tokenizer.max_error()
     rows = []
     for d, dimension in enumerate(tokenizer.representation.dimensions):
         figures = [_number(getattr(statistics, f)[d]) for f in ("min", "q01", "mean", "std", "q99", "max")]
@@ -205,11 +204,9 @@ def _actions(finished: Finished) -> str:
         clipped = finished.clipped[dimension.name]
         share = f"{clipped:,} ({clipped / max(1, finished.num_targets):.2%})"
         mode = f"{dimension.mode}" + (f" (recorded {dimension.recorded_mode})" if dimension.is_converted else "")
-        rows.append(
-            [code(dimension.name), str(dimension.unit), mode, *figures, range_, share, _number(float(bound[d]))]
-        )
+        rows.append([code(dimension.name), str(dimension.unit), mode, *figures, range_, share])
     header = ["dimension", "unit", "mode", "min", "q01", "mean", "std", "q99", "max", "becomes -1 to 1"]
-    header += ["clipped values", "largest error of a code"]
+    header += ["clipped values"]
     first = next(iter(finished.splits))
     options = finished.job.options
     return (
@@ -261,6 +258,8 @@ def _defects(finished: Finished) -> str:
 def _columns(finished: Finished) -> str:
     layout, has_ids = finished.job.prepared.layout, finished.job.prompts is not None
     dims, horizon = len(layout.representation.dimensions), layout.rule.horizon
+    length = finished.job.tokenizer.codec.length(horizon, dims)
+    codes = "int32 list" if length is None else f"int32 [{length}]"
     rows = [
         ["`episode_index`, `episode_id`, `step_index`", "int64, string, int64", "where the row comes from"],
         ["`timestamp`", "float64", "seconds from the episode's first step"],
@@ -269,7 +268,7 @@ def _columns(finished: Finished) -> str:
         ["`action`", f"float32 [{dims}]", "as recorded, in physical units"],
         ["`action_chunk`", f"float32 [{horizon}][{dims}]", "targets as learned, in physical units"],
         ["`action_is_pad`", f"bool [{horizon}]", "true beyond the end of the episode: no loss there"],
-        ["`action_codes`", f"int32 [{horizon * dims}]", "codes from 0 on, step by step"],
+        ["`action_codes`", codes, "codes from 0 on"],
     ]
     if layout.state_names:
         rows.insert(-4, ["`observation.state`", f"float32 [{len(layout.state_names)}]", "as recorded"])

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ..action_tokenizer import ActionTokenizer
 from ..episode import Episode
-from ..errors import ImageError
+from ..errors import ImageError, TokenizeError
 from ..images import decode
 from ..text import clip, printable
-from ..vocabulary import IdRows
+from ..tokenizers import TokenRows
+from ..tokenizers._bins import code_rows
 from ..workers import beat
 from ._folder import hash_with_beats
 from ._frames import frame_encoder
@@ -86,6 +87,16 @@ class _Problems:
             inner = f"[{', '.join(map(str, at[1:]))}]" if len(at) > 1 else ""
             self.add(first + at[0], f"{column}{inner}", f"{stored[at]}; the episode gives {expected[at]}")
         self.count += max(0, len(different) - MAX_PROBLEMS)
+
+    def compare_rows(self, column: str, first: int, stored: TokenRows, expected: TokenRows) -> None:
+        """Compare rows of different lengths."""
+        for row in range(len(expected)):
+            one, other = stored[row], expected[row]
+            if len(one) != len(other):
+                self.add(first + row, column, f"{len(one)} values; the episode gives {len(other)}")
+            elif (one != other).any():
+                at = int(np.flatnonzero(one != other)[0])
+                self.add(first + row, f"{column}[{at}]", f"{one[at]}; the episode gives {other[at]}")
 
     def all(self) -> tuple[str, ...]:
         hidden = self.count - len(self.found)
@@ -184,11 +195,11 @@ def _numbers(table: "pa.Table", column: str, shape: tuple[int, ...]) -> NDArray[
     return values.reshape(count, *shape)
 
 
-def _id_rows(table: "pa.Table", column: str) -> IdRows:
+def _id_rows(table: "pa.Table", column: str) -> TokenRows:
     array = table.column(column).combine_chunks()
     offsets = array.offsets.to_numpy().astype(np.int64)
     values = array.values.to_numpy(zero_copy_only=False).astype(np.int64)
-    return IdRows(values=values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
+    return TokenRows(values=values[offsets[0] : offsets[-1]], offsets=offsets - offsets[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -230,23 +241,23 @@ class _Run:
 
     def compare_tokens(self, tokenizer: ActionTokenizer) -> None:
         """Codes against the chunk beside them: equal to encoding it again, and decoding within the stated error."""
-        horizon, dims = tokenizer.horizon, tokenizer.dims
-        chunks = _numbers(self.table, "action_chunk", (horizon, dims)).astype(np.float64)
-        codes = _numbers(self.table, "action_codes", (horizon * dims,)).astype(np.int64)
-        self.problems.compare("action_codes", self.first, codes, tokenizer.encode_represented(chunks))
-        outside = (codes < 0) | (codes >= tokenizer.codec.num_codes)
-        if outside.any():
-            return  # what is no code differs from encoding again; it can't be decoded
-        error = np.abs(tokenizer.decode_represented(codes) - chunks)
-        normalized = tokenizer.normalization.apply(chunks)
-        is_clipped = tokenizer.normalization.is_clipped(chunks) | tokenizer.codec.is_clipped(normalized)
-        for row, h, d in np.argwhere((error > tokenizer.max_error()) & ~is_clipped)[:MAX_PROBLEMS]:
-            text = f"decodes {error[row, h, d]:g} off; at most {tokenizer.max_error()[d]:g}"
+        chunks = _numbers(self.table, "action_chunk", (tokenizer.horizon, tokenizer.dims)).astype(np.float64)
+        codes = _id_rows(self.table, "action_codes")
+        self.problems.compare_rows("action_codes", self.first, codes, code_rows(tokenizer.encode_represented(chunks)))
+        try:
+            decoded = tokenizer.decode_represented(codes)
+        except TokenizeError as error:
+            self.problems.add(self.first, "action_codes", f"can't be decoded: {error}")
+            return
+        error_bound, error_found = tokenizer.error_bound(chunks), np.abs(decoded - chunks)
+        beyond = np.argwhere((error_found > error_bound) & ~tokenizer.is_clipped(chunks))
+        for row, h, d in beyond[:MAX_PROBLEMS]:
+            text = f"decodes {error_found[row, h, d]:g} off; at most {error_bound[row, h, d]:g}"
             self.problems.add(self.first + int(row), f"action_codes[{h}, {d}]", text)
         if tokenizer.vocabulary is not None and "input_ids" in self.table.column_names:
             self._compare_ids(tokenizer.to_ids(codes))
 
-    def _compare_ids(self, expected: IdRows) -> None:
+    def _compare_ids(self, expected: TokenRows) -> None:
         ids, inputs, labels = (_id_rows(self.table, n) for n in ("action_token_ids", "input_ids", "labels"))
         for row in range(len(expected)):
             action, whole, label = ids[row], inputs[row], labels[row]

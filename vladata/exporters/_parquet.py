@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tokenizers import TokenRows
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ShardWriter", "WrittenFile", "image_array", "list_array", "matrix_array"]
+__all__ = ["ShardWriter", "WrittenFile", "image_array", "list_array", "matrix_array", "rows_array"]
 
 COMPRESSION_LEVEL = 3
 FORMAT_VERSION = "2.6"
@@ -218,14 +220,14 @@ def matrix_array(values: NDArray[np.generic]) -> "pa.Array":
     return array
 
 
-def list_array(rows: NDArray[np.int32] | Sequence[NDArray[np.int32]]) -> "pa.Array":
-    """Rows of equal or different lengths as lists of int32."""
+def rows_array(rows: TokenRows) -> "pa.Array":
+    """Rows of tokens as lists of int32."""
     import pyarrow as pa
 
-    if isinstance(rows, np.ndarray):
-        offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.reshape(-1)))
-    offsets = np.zeros(len(rows) + 1, dtype=np.int32)
-    np.cumsum([len(r) for r in rows], out=offsets[1:])
-    values = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.astype(np.int32, copy=False)))
+    offsets = pa.array(rows.offsets.astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(rows.values.astype(np.int32)))
+
+
+def list_array(rows: Sequence[NDArray[np.int32]]) -> "pa.Array":
+    """Rows of different lengths as lists of int32."""
+    return rows_array(TokenRows.of(rows))

@@ -13,11 +13,13 @@ from ..episode import Episode
 from ..errors import ExportError
 from ..store.reader import FileFrames
 from ..store.writer import replace_file
+from ..tokenizers import TokenRows
+from ..tokenizers._bins import code_rows
 from ..workers import beat
 from ._folder import hash_with_beats
 from ._frames import FrameRange, Part, RenderedFrames, image_chunks
 from ._gather import EpisodeSource, stream_of
-from ._parquet import ShardWriter, image_array, list_array, matrix_array
+from ._parquet import ShardWriter, image_array, list_array, matrix_array, rows_array
 from ._plan import PlannedShard
 from ._rows import EpisodeRows, Layout, rows_of
 from ._schema import IMAGES, image_columns
@@ -82,7 +84,7 @@ class _Loaded:
     index: int
     episode: Episode
     rows: EpisodeRows
-    codes: NDArray[np.int64]
+    codes: TokenRows
     frames: Mapping[str, FrameRange]
     positions: Mapping[str, NDArray[np.integer]]
     """By camera, where each row's frame lies in `frames`, [R]."""
@@ -180,7 +182,7 @@ def _load(unit: ShardUnit, index: int) -> _Loaded:
         index=index,
         episode=episode,
         rows=rows,
-        codes=unit.tokenizer.encode_represented(rows.chunks),
+        codes=code_rows(unit.tokenizer.encode_represented(rows.chunks)),
         frames=frames,
         positions=positions,
     )
@@ -209,7 +211,7 @@ def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.Chunked
         return pa.array(list(values), type=pa.string())
 
     counts = [b - a for _, a, b in group]
-    codes = np.concatenate([e.codes[a:b] for e, a, b in group]).astype(np.int32)
+    codes = TokenRows.joined([e.codes.between(a, b) for e, a, b in group])
     tasks = [t for e, a, b in group for t in e.rows.tasks[a:b]]
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         "episode_index": pa.array(np.repeat(np.array([e.index for e, _, _ in group], dtype=np.int64), counts)),
@@ -221,7 +223,7 @@ def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.Chunked
         "action": matrix_array(numbers("action")),
         "action_chunk": matrix_array(numbers("chunks").astype(np.float32)),
         "action_is_pad": matrix_array(numbers("is_pad")),
-        "action_codes": list_array(codes),
+        "action_codes": rows_array(codes),
     }
     if unit.layout.state:
         columns["observation.state"] = matrix_array(numbers("state"))
@@ -241,7 +243,7 @@ def _images(group: _Group, camera: str) -> "pa.ChunkedArray":
 
 
 def _token_ids(
-    prompts: Prompts, tokenizer: ActionTokenizer, codes: NDArray[np.int32], tasks: Sequence[str]
+    prompts: Prompts, tokenizer: ActionTokenizer, codes: TokenRows, tasks: Sequence[str]
 ) -> "dict[str, pa.Array]":
     rows = tokenizer.to_ids(codes)
     actions = [np.asarray(rows[i], dtype=np.int32) for i in range(len(rows))]

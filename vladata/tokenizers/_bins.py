@@ -1,15 +1,41 @@
 """What the binning codecs share: strict shapes, finite values, exact bins of even width."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import TokenizeError
-from . import CodeArray, FloatArray
+from . import CodeArray, Codes, FloatArray, TokenRows
 
-__all__ = ["bin_index", "checked_chunks", "checked_codes", "interval"]
+__all__ = [
+    "NO_FILES",
+    "bin_index",
+    "checked_chunks",
+    "checked_codes",
+    "code_rows",
+    "interval",
+    "no_files",
+    "outside",
+    "repaired_codes",
+]
 
 BLOCK = 1 << 15
 """Values at a time: three float64 buffers of this length stay in the cache."""
+
+
+NO_FILES: Mapping[str, bytes] = {}
+"""Of codecs that are described by numbers alone."""
+
+
+def no_files(files: Mapping[str, bytes]) -> None:
+    """Check that a codec that has no files got none.
+
+    Raises:
+        TokenizeError: There is one.
+    """
+    if files:
+        raise TokenizeError(f"the codec has no files; {min(files)!r} was given")
 
 
 def checked_chunks(chunks: ArrayLike) -> FloatArray:
@@ -28,22 +54,70 @@ def checked_chunks(chunks: ArrayLike) -> FloatArray:
     return values
 
 
-def checked_codes(codes: ArrayLike, num_codes: int, horizon: int, dims: int) -> CodeArray:
+def checked_codes(codes: Codes | ArrayLike, num_codes: int, horizon: int, dims: int) -> CodeArray:
     """The codes as int64 [N, H, D].
 
     Raises:
         TokenizeError: They are not integers [N, H * D], or one is outside 0 <= code < num_codes.
     """
+    rows = code_rows(codes)
+    length = horizon * dims
+    wrong = np.flatnonzero(rows.lengths != length)
+    if len(wrong):
+        row = int(wrong[0])
+        raise TokenizeError(f"row {row} has {rows.lengths[row]} codes; must be {horizon} * {dims} = {length}")
+    bad = np.flatnonzero((rows.values < 0) | (rows.values >= num_codes))
+    if len(bad):
+        place = rows.place(int(bad[0]), "codes")
+        raise TokenizeError(f"{place} is {rows.values[bad[0]]}; must be 0 to {num_codes - 1}")
+    return rows.values.reshape(len(rows), horizon, dims)
+
+
+def code_rows(codes: Codes | ArrayLike) -> TokenRows:
+    """The codes as rows.
+
+    Raises:
+        TokenizeError: They are not integers.
+    """
+    if isinstance(codes, TokenRows):
+        return codes
+    if isinstance(codes, list | tuple):
+        return TokenRows.of(codes)
     values = np.asarray(codes)
-    if values.dtype.kind not in "iu":
-        raise TokenizeError(f"codes are {values.dtype}; must be integers")
-    if values.ndim != 2 or values.shape[1] != horizon * dims:
-        raise TokenizeError(f"codes are {list(values.shape)}; must be [N, {horizon} * {dims}]")
-    bad = (values < 0) | (values >= num_codes)
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise TokenizeError(f"codes[{row}, {column}] is {values[row, column]}; must be 0 to {num_codes - 1}")
-    return values.astype(np.int64).reshape(len(values), horizon, dims)
+    if values.dtype.kind not in "iu" or values.ndim != 2:
+        raise TokenizeError(f"codes are {values.dtype} {list(values.shape)}; must be integers [N, L]")
+    return TokenRows.of(values)
+
+
+def repaired_codes(
+    codes: Codes | ArrayLike, num_codes: int, horizon: int, dims: int
+) -> tuple[CodeArray, NDArray[np.int64]]:
+    """Codes of a model as int64 [N, H, D], and how many of each row were wrong.
+
+    A code outside 0 <= code < num_codes becomes the nearest one; steps that are missing repeat the step before, as a
+    robot that gets no new target holds; what is too much is left out.
+
+    Raises:
+        TokenizeError: They are not integers, or a row has not even the codes of one step.
+    """
+    rows = code_rows(codes)
+    length = horizon * dims
+    short = np.flatnonzero(rows.lengths < dims)
+    if len(short):
+        row = int(short[0])
+        raise TokenizeError(f"row {row} has {rows.lengths[row]} codes; must be at least those of one step, {dims}")
+    found = np.empty((len(rows), horizon, dims), dtype=np.int64)
+    wrong = np.zeros(len(rows), dtype=np.int64)
+    for row in range(len(rows)):
+        own = rows[row]
+        near = np.clip(own[:length], 0, num_codes - 1)
+        wrong[row] = abs(len(own) - length) + np.count_nonzero(near != own[:length])
+        if len(near) < length:
+            missing = np.arange(len(near), length)
+            # The same dimension of the last step that has it.
+            near = np.concatenate([near, near[missing % dims + dims * ((len(near) - 1 - missing % dims) // dims)]])
+        found[row] = near.reshape(horizon, dims)
+    return found, wrong
 
 
 def interval(low: float, high: float) -> None:

@@ -1,58 +1,17 @@
-"""Ragged rows of ids, and the tables that codes are looked up in: each code is a piece of one or more ids."""
+"""The tables that codes are looked up in: each code is a piece of one or more ids."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..errors import TokenizeError
 
-__all__ = ["IdRows", "Pieces", "Tables", "tables_of"]
+__all__ = ["Pieces", "Tables", "tables_of"]
 
 Int64Array = NDArray[np.int64]
 Pieces = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class IdRows:
-    """Rows of ids of different lengths, end to end."""
-
-    values: Int64Array
-    """[M]."""
-    offsets: Int64Array
-    """Row n is values[offsets[n]:offsets[n + 1]], [N + 1]."""
-
-    @classmethod
-    def of(cls, rows: Sequence[ArrayLike]) -> Self:
-        """From rows one by one.
-
-        Raises:
-            TokenizeError: A row does not hold integers.
-        """
-        arrays = [np.asarray(row) for row in rows]
-        if any(a.ndim != 1 or (len(a) and a.dtype.kind not in "iu") for a in arrays):
-            raise TokenizeError("rows of ids must hold integers")
-        lengths = [len(a) for a in arrays]
-        values = np.concatenate([np.empty(0, np.int64), *(a.astype(np.int64) for a in arrays)])
-        return cls(values=values, offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
-
-    def __len__(self) -> int:
-        """N."""
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> Int64Array:
-        """The ids of one row."""
-        if not 0 <= row < len(self):
-            raise IndexError(f"row {row}; there are {len(self)}")
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    def place(self, position: int) -> str:
-        """Where a value stands, for messages: `ids[row, column]`."""
-        row = int(np.searchsorted(self.offsets, position, side="right")) - 1
-        return f"ids[{row}, {position - int(self.offsets[row])}]"
 
 
 @dataclass(frozen=True, slots=True)

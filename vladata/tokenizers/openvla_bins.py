@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..actions.plain import STRICT, from_plain, to_plain
-from . import CodeArray, FloatArray
-from ._bins import bin_index, checked_chunks, checked_codes, outside
+from . import CodeArray, Codes, Decoded, FloatArray
+from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, no_files, outside, repaired_codes
 
 __all__ = ["Codec"]
 
@@ -34,6 +34,15 @@ class Codec:
         """256, of which two decode alike."""
         return len(_EDGES)
 
+    def length(self, horizon: int, dims: int) -> int:
+        """H * D."""
+        return horizon * dims
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Yes."""
+        return True
+
     @classmethod
     def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
         """The codec; the chunks don't matter.
@@ -45,17 +54,22 @@ class Codec:
         return cls.from_dict(options)
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, object]) -> Self:
-        """Build from what `to_dict` gave.
+    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
+        """Build from what `to_dict` gave; there are no files.
 
         Raises:
             TokenizeError: The state is not empty.
         """
+        no_files(files)
         return from_plain(cls, state, "openvla_bins")
 
     def to_dict(self) -> dict[str, object]:
         """Nothing: the scheme's name says all."""
         return to_plain(self)
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
 
     def encode(self, chunks: FloatArray) -> CodeArray:
         """Encode normalized chunks, clipping to -1 to 1.
@@ -72,7 +86,7 @@ class Codec:
         values = checked_chunks(chunks)
         return bin_index(values, _EDGES).reshape(len(values), values.shape[1] * values.shape[2])
 
-    def decode(self, codes: CodeArray, horizon: int, dims: int) -> FloatArray:
+    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
         """Decode codes to the centres of their intervals, -0.99608 to 0.99608.
 
         Args:
@@ -86,12 +100,20 @@ class Codec:
         Raises:
             TokenizeError: The codes have another shape, or one is not 0 to 255.
         """
-        return _CENTRES[np.minimum(checked_codes(codes, self.num_codes, horizon, dims), len(_CENTRES) - 1)]
+        return self._values(checked_codes(codes, self.num_codes, horizon, dims))
+
+    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
+        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
+        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
+        return Decoded(chunks=self._values(found), num_repaired=wrong, num_clipped=np.zeros_like(wrong))
+
+    def _values(self, codes: CodeArray) -> FloatArray:
+        return _CENTRES[np.minimum(codes, len(_CENTRES) - 1)]
 
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True where `encode` clips, in the shape of the chunks."""
         return outside(chunks, -1.0, 1.0)
 
-    def half_bin(self) -> float:
+    def error_bound(self, chunks: FloatArray) -> FloatArray:
         """Half of 2/255, in normalized units."""
-        return 1.0 / 255.0
+        return np.full(chunks.shape, 1.0 / 255.0 + 4.0 * np.finfo(np.float64).eps)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from ..actions.plain import STRICT, from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, FloatArray
-from ._bins import checked_chunks, checked_codes, interval, outside
+from . import CodeArray, Codes, Decoded, FloatArray
+from ._bins import NO_FILES, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
 
 __all__ = ["Codec"]
 
@@ -55,6 +55,15 @@ class Codec:
         low, high = np.array(self.low, dtype=np.float32), np.array(self.high, dtype=np.float32)
         return np.broadcast_to(low, dims), np.broadcast_to(high, dims)
 
+    def length(self, horizon: int, dims: int) -> int:
+        """H * D."""
+        return horizon * dims
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Yes."""
+        return True
+
     @classmethod
     def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
         """The codec; the chunks don't matter.
@@ -71,17 +80,22 @@ class Codec:
         return cls.from_dict(state)
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, object]) -> Self:
-        """Build from what `to_dict` gave.
+    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
+        """Build from what `to_dict` gave; there are no files.
 
         Raises:
             TokenizeError: Something is unknown or out of range.
         """
+        no_files(files)
         return from_plain(cls, state, "rt1_bins")
 
     def to_dict(self) -> dict[str, object]:
         """Bounds and number of codes."""
         return to_plain(self)
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
 
     def encode(self, chunks: FloatArray) -> CodeArray:
         """Encode normalized chunks, clipping to the bounds.
@@ -104,7 +118,7 @@ class Codec:
         near *= np.float32(self.num_codes - 1)
         return near.astype(np.int64).reshape(len(values), values.shape[1] * values.shape[2])
 
-    def decode(self, codes: CodeArray, horizon: int, dims: int) -> FloatArray:
+    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
         """Decode codes to the lower ends of their intervals.
 
         Args:
@@ -118,8 +132,16 @@ class Codec:
         Raises:
             TokenizeError: The codes have another shape, or one is outside 0 <= code < num_codes.
         """
-        low, high = self._bounds(dims)
-        values = checked_codes(codes, self.num_codes, horizon, dims).astype(np.float32)
+        return self._values(checked_codes(codes, self.num_codes, horizon, dims))
+
+    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
+        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
+        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
+        return Decoded(chunks=self._values(found), num_repaired=wrong, num_clipped=np.zeros_like(wrong))
+
+    def _values(self, codes: CodeArray) -> FloatArray:
+        low, high = self._bounds(codes.shape[2])
+        values = codes.astype(np.float32)
         values /= np.float32(self.num_codes - 1)
         values *= high - low
         values += low
@@ -130,9 +152,9 @@ class Codec:
         low, high = self._bounds(chunks.shape[-1])
         return outside(chunks, low, high)
 
-    def half_bin(self) -> float:
-        """A whole bin of the widest dimension and float32's rounding, in normalized units: codes decode downward."""
-        low, high = self._bounds(len(self.low))
+    def error_bound(self, chunks: FloatArray) -> FloatArray:
+        """A whole bin of each dimension and float32's rounding, in normalized units: codes decode downward."""
+        low, high = self._bounds(chunks.shape[-1])
         span = (high - low).astype(np.float64)
         rounding = np.finfo(np.float32).eps * 4.0 * np.maximum(span, np.maximum(abs(low), abs(high)))
-        return float(np.max(span / (self.num_codes - 1) + rounding))
+        return np.broadcast_to(span / (self.num_codes - 1) + rounding, chunks.shape)

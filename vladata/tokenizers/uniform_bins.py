@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..actions.plain import STRICT, from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, FloatArray
-from ._bins import bin_index, checked_chunks, checked_codes, interval, outside
+from . import CodeArray, Codes, Decoded, FloatArray
+from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
 
 __all__ = ["Codec"]
 
@@ -44,6 +44,15 @@ class Codec:
     def _edges(self) -> FloatArray:
         return np.linspace(self.low, self.high, self.num_codes + 1)
 
+    def length(self, horizon: int, dims: int) -> int:
+        """H * D."""
+        return horizon * dims
+
+    @property
+    def is_stepwise(self) -> bool:
+        """Yes."""
+        return True
+
     @classmethod
     def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
         """The codec; the chunks don't matter.
@@ -59,17 +68,22 @@ class Codec:
         return cls.from_dict(options)
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, object]) -> Self:
-        """Build from what `to_dict` gave.
+    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
+        """Build from what `to_dict` gave; there are no files.
 
         Raises:
             TokenizeError: Something is unknown or out of range.
         """
+        no_files(files)
         return from_plain(cls, state, "uniform_bins")
 
     def to_dict(self) -> dict[str, object]:
         """Number of codes, low and high."""
         return to_plain(self)
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
 
     def encode(self, chunks: FloatArray) -> CodeArray:
         """Encode normalized chunks, clipping to low and high.
@@ -87,7 +101,7 @@ class Codec:
         codes = np.minimum(bin_index(values, self._edges), self.num_codes - 1)
         return codes.reshape(len(values), values.shape[1] * values.shape[2])
 
-    def decode(self, codes: CodeArray, horizon: int, dims: int) -> FloatArray:
+    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
         """Decode codes to the centres of their bins.
 
         Args:
@@ -101,13 +115,23 @@ class Codec:
         Raises:
             TokenizeError: The codes have another shape, or one is outside 0 <= code < N.
         """
+        return self._centres[checked_codes(codes, self.num_codes, horizon, dims)]
+
+    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
+        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
+        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
+        return Decoded(chunks=self._centres[found], num_repaired=wrong, num_clipped=np.zeros_like(wrong))
+
+    @property
+    def _centres(self) -> FloatArray:
         edges = self._edges
-        return ((edges[:-1] + edges[1:]) / 2.0)[checked_codes(codes, self.num_codes, horizon, dims)]
+        return (edges[:-1] + edges[1:]) / 2.0
 
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True where `encode` clips, in the shape of the chunks."""
         return outside(chunks, self.low, self.high)
 
-    def half_bin(self) -> float:
-        """Half the width of a bin, in normalized units."""
-        return (self.high - self.low) / self.num_codes / 2.0
+    def error_bound(self, chunks: FloatArray) -> FloatArray:
+        """Half the width of a bin, in normalized units, and float64's rounding."""
+        rounding = 4.0 * np.finfo(np.float64).eps * max(abs(self.low), abs(self.high))
+        return np.full(chunks.shape, (self.high - self.low) / self.num_codes / 2.0 + rounding)
