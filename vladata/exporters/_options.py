@@ -8,8 +8,18 @@ from typing import Literal, Self
 
 from ..errors import ExportError
 
-__all__ = ["ExportOptions", "ImageOptions"]
+__all__ = [
+    "CROSSABLE",
+    "ExportOptions",
+    "ExternalData",
+    "IdleOptions",
+    "ImageOptions",
+    "PlannerOptions",
+    "VqaOptions",
+]
 
+CROSSABLE = ("interventions", "failed_segments", "cuts")
+"""What chunks end before, and rows do not lie in, unless a recipe says so."""
 _SPLIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 DEFAULT_PROMPT = "In: What action should the robot take to {task}?\nOut:"
 
@@ -30,6 +40,56 @@ class ImageOptions:
             "resize": self.resize if self.size else None,
             "jpeg_quality": self.jpeg_quality,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerOptions:
+    """What the config `planner` holds: goal and image, and the subtask that comes next."""
+
+    every_s: float = 1.0
+    """Seconds between rows of one episode, beside those where the subtask changes."""
+    prompt: str = "planner_chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalData:
+    """Image-text data of others that is mixed into the config `vqa`."""
+
+    name: str
+    path: Path
+    format: Literal["llava", "folder"]
+    """llava: JSON with `image` and `conversations`; folder: images, each beside a text of its name."""
+    share: float
+    """Of the config's rows, 0 < share < 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VqaOptions:
+    """What the config `vqa` holds: questions whose answers the episodes know."""
+
+    per_episode: int = 16
+    kinds: tuple[str, ...] | None = None
+    """Kinds of questions; None: all."""
+    prompt: str = "vqa_chat"
+    seed: int = 0
+    external: tuple[ExternalData, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleOptions:
+    """Runs of steps in which nothing moves, and which are no rows."""
+
+    drop: tuple[Literal["head", "tail", "middle"], ...] = ("head", "tail", "middle")
+    seconds: float = 0.5
+    """Shorter runs stay."""
+    limit: float = 0.5
+    """Share of all steps above which the export is refused."""
+    angle: float | None = None
+    """What is no motion, in rad; None: as the check `motion.idle_share` has it."""
+    length: float | None = None
+    """In m."""
+    part: float | None = None
+    """Of the range, for grippers and pure numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +140,10 @@ class ExportOptions:
 
     quarantined: Literal["leave_out", "include"] = "leave_out"
     """Episodes that `vladata validate --quarantine` or a person has marked."""
+    planner: PlannerOptions | None = None
+    """The config `planner`; None: it is not written."""
+    vqa: VqaOptions | None = None
+    """The config `vqa`; None: it is not written."""
 
     def __post_init__(self) -> None:
         """Check what does not depend on the dataset.
