@@ -67,6 +67,7 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
+    options = prepared.options
     build_tokenizer(prepared, options, _read_base(options))
     gathered = prepared.gathered
     sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
@@ -108,6 +109,7 @@ def export(
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
         prepared = prepare(dataset, options, workers, progress)
+        options = prepared.options
         base = _read_base(options)
         job = Job(
             prepared=prepared,
