@@ -1,7 +1,7 @@
 """Which episodes an export takes, and what their files say of them where that is asked for."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ExportError
@@ -9,19 +9,17 @@ from ..store.catalog import Entry
 from ..store.dataset import Dataset
 from ..text import clip
 from ..workers import Failed, run
+from ._fit import Progress
 from ._gather import EpisodeSource
 from ._groups import CATALOG_STRATA, NEAR_DUPLICATE
 from ._labels import Labels, LabelUnit, facts_of, read_labels
 from ._options import ExportOptions
 from ._selection import Selection
 
-__all__ = ["QUARANTINED", "Chosen", "Progress", "choose", "reasons"]
+__all__ = ["QUARANTINED", "Chosen", "choose", "reasons"]
 
 QUARANTINED = "in quarantine"
 """Why marked episodes are left out."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with how many are done, of how many, and what is being done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
