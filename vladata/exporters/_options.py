@@ -1,5 +1,7 @@
 """What an export can be asked for."""
 
+import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +52,19 @@ class PlannerOptions:
     """Seconds between rows of one episode, beside those where the subtask changes."""
     prompt: str = "planner_chat"
 
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ExportError: `every_s` is out of it.
+        """
+        if not 0.001 <= self.every_s <= 1e6:
+            raise ExportError(f"planner.every_s is {self.every_s:g}; it must be 0.001 to 1,000,000")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalData:
@@ -62,6 +77,10 @@ class ExternalData:
     share: float
     """Of the config's rows, 0 < share < 1."""
 
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values; its place on this machine is left out."""
+        return {"name": self.name, "format": self.format, "share": self.share}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VqaOptions:
@@ -73,6 +92,37 @@ class VqaOptions:
     prompt: str = "vqa_chat"
     seed: int = 0
     external: tuple[ExternalData, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ExportError: `per_episode` is out of it.
+        """
+        if not 1 <= self.per_episode <= 10_000:
+            raise ExportError(f"vqa.per_episode is {self.per_episode}; it must be 1 to 10,000")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {
+            "per_episode": self.per_episode,
+            "kinds": _listed(self.kinds),
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "external": [e.to_dict() for e in self.external],
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, object]) -> Self:
+        """From what `to_dict` gave, without the places of others' data; raises TypeError where it did not."""
+        kinds, external = state["kinds"], state["external"]
+        return cls(
+            per_episode=state["per_episode"],  # type: ignore[arg-type]  # values are looked at on building
+            kinds=None if kinds is None else tuple(kinds),  # type: ignore[arg-type]
+            prompt=state["prompt"],  # type: ignore[arg-type]
+            seed=state["seed"],  # type: ignore[arg-type]
+            external=tuple(ExternalData(path=Path(), **e) for e in external),  # type: ignore[attr-defined]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +141,28 @@ class IdleOptions:
     part: float | None = None
     """Of the range, for grippers and pure numbers."""
 
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        for name in ("seconds", "angle", "length", "part"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ExportError(f"idle.{name} is {value:g}; it must be more than 0 and finite")
+        if not 0 <= self.limit <= 1:
+            raise ExportError(f"idle.limit is {self.limit:g}; it must be a share, 0 to 1")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {**dataclasses.asdict(self), "drop": list(self.drop)}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, object]) -> Self:
+        """From what `to_dict` gave; raises TypeError where it did not."""
+        return cls(**{**state, "drop": tuple(state["drop"])})  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
@@ -101,6 +173,8 @@ class ExportOptions:
     codec_options: Mapping[str, int | float | str] = field(default_factory=dict)
     horizon: int = 1
     """H: actions per chunk."""
+    horizon_s: float | None = None
+    """Instead of `horizon`, in seconds: H is what the embodiment's rate makes of them, and at least 1."""
     representation: Literal["recorded", "absolute", "delta", "chunk_relative"] = "recorded"
     """What the chunks hold; recorded: each dimension as the schema declares it."""
     normalization: Literal["quantile", "min_max", "mean_std", "none"] = "quantile"
@@ -114,6 +188,10 @@ class ExportOptions:
     splits: Mapping[str, float] = field(default_factory=lambda: {"train": 0.9, "validation": 0.1})
     """Share of each split; the first one is what statistics are made of."""
     seed: int = 0
+    group_by: tuple[str, ...] = ("session", "near_duplicate")
+    """What keeps episodes in one split, beside equal content: names of metadata, and `near_duplicate`."""
+    stratify_by: tuple[str, ...] = ("task", "outcome")
+    """What splits have in about equal shares: `task`, `outcome`, `place`, `source`, names of metadata."""
     shard_bytes: int = 500_000_000
     row_group_rows: int = 50
     """Rows of a row group, 32 to 100; what a random access reads."""
@@ -135,6 +213,12 @@ class ExportOptions:
     """Signals that make up the state; None: all."""
     action: tuple[str, ...] | None = None
     """Signals that make up the action; None: all."""
+    select: str | None = None
+    """Keep episodes of which this holds (docs/recipe.md); None: all."""
+    idle: IdleOptions | None = None
+    """Leave out steps at which nothing moves; None: they are rows."""
+    cross: tuple[str, ...] = ()
+    """Of `CROSSABLE`, what chunks may cross and rows may lie in."""
     outcomes: tuple[str, ...] | None = None
     """Keep episodes of these outcomes only (`success`, `failure`, or an empty text: not said); None: all."""
 
@@ -144,6 +228,10 @@ class ExportOptions:
     """The config `planner`; None: it is not written."""
     vqa: VqaOptions | None = None
     """The config `vqa`; None: it is not written."""
+    embodiments: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """By embodiment, options of other values for its episodes."""
+    recipe: Mapping[str, object] | None = None
+    """The recipe that the options were read from, without paths; for the manifest and the card alone."""
 
     def __post_init__(self) -> None:
         """Check what does not depend on the dataset.
@@ -163,6 +251,11 @@ class ExportOptions:
         for name, (value, low, high) in bounds.items():
             if not low <= value <= high:
                 raise ExportError(f"{name.strip()} is {value}; it must be {low} to {high}")
+        if self.horizon_s is not None and not 0 < self.horizon_s <= 3600:
+            raise ExportError(f"horizon_s is {self.horizon_s:g}; it must be more than 0 and at most 3600")
+        for name in self.cross:
+            if name not in CROSSABLE:
+                raise ExportError(f"cross is {name!r}; it must be {' or '.join(CROSSABLE)}")
         for name in self.splits:
             if not _SPLIT.fullmatch(name):
                 raise ExportError(
@@ -189,8 +282,14 @@ class ExportOptions:
             "normalization": self.normalization,
             "chunk_end": self.chunk_end,
             "images": self.images.to_dict(),
+            "horizon_s": self.horizon_s,
             "splits": [[name, share] for name, share in self.splits.items()],
             "seed": self.seed,
+            "group_by": list(self.group_by),
+            "stratify_by": list(self.stratify_by),
+            "select": self.select,
+            "idle": self.idle and self.idle.to_dict(),
+            "cross": list(self.cross),
             "shard_bytes": self.shard_bytes,
             "row_group_rows": self.row_group_rows,
             "vocabulary": self.vocabulary if self.base_tokenizer else None,
@@ -202,7 +301,21 @@ class ExportOptions:
             "action": _listed(self.action),
             "outcomes": _listed(self.outcomes),
             "quarantined": self.quarantined,
+            "planner": self.planner and self.planner.to_dict(),
+            "vqa": self.vqa and self.vqa.to_dict(),
+            "recipe": self.recipe,
         }
+
+    def resolved(self, embodiment: str, rate_hz: float) -> Self:
+        """The options for episodes of one embodiment: with what is set for it alone, and the horizon in steps.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        options = dataclasses.replace(self, **self.embodiments.get(embodiment, {}))  # type: ignore[arg-type]
+        if options.horizon_s is None:
+            return options
+        return dataclasses.replace(options, horizon=max(1, round(options.horizon_s * rate_hz)))
 
     @classmethod
     def from_dict(cls, state: Mapping[str, object]) -> Self:
@@ -217,7 +330,8 @@ class ExportOptions:
                 raise TypeError
             size = images["size"]
             names = {n: state[n] for n in ("cameras", "proprioception", "action", "outcomes")}
-            splits = state["splits"]
+            splits, idle = state["splits"], state.get("idle")
+            planner, vqa = state.get("planner"), state.get("vqa")
             return cls(
                 horizon=state["horizon"],  # type: ignore[arg-type]  # values are looked at on building
                 representation=state["representation"],  # type: ignore[arg-type]
@@ -226,6 +340,10 @@ class ExportOptions:
                 resize=images["resize"] or "letterbox",
                 jpeg_quality=images["jpeg_quality"],
                 splits={str(name): float(share) for name, share in splits},  # type: ignore[attr-defined]
+                planner=None if planner is None else PlannerOptions(**planner),  # type: ignore[arg-type]
+                vqa=None if vqa is None else VqaOptions.from_dict(vqa),  # type: ignore[arg-type]
+                idle=None if idle is None else IdleOptions.from_dict(idle),  # type: ignore[arg-type]
+                cross=tuple(state.get("cross", CROSSABLE)),  # type: ignore[arg-type]
                 **{n: None if v is None else tuple(v) for n, v in names.items()},  # type: ignore[arg-type]
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -67,7 +67,8 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    build_tokenizer(prepared, options, _read_base(options))
+    options = prepared.options
+    build_tokenizer(prepared, options, _read_base(options), workers, progress)
     gathered = prepared.gathered
     sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
     shards = cut_all(prepared, options, sizes)
@@ -108,11 +109,12 @@ def export(
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
         prepared = prepare(dataset, options, workers, progress)
+        options = prepared.options
         base = _read_base(options)
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base),
+            tokenizer=build_tokenizer(prepared, options, base, workers, progress),
             prompts=None if base is None else build_prompts(prepared, options, base),
             workers=workers,
             progress=progress,
