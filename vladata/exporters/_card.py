@@ -10,6 +10,8 @@ from ._gather import AGE_UNIT_NS
 from ._markdown import code, escape, table
 from ._plan import sum_refused
 from ._schema import IMAGES
+from ._text_facts import DESCRIPTIONS, text_card
+from ._text_rows import EXECUTOR
 
 __all__ = ["make_card"]
 
@@ -36,6 +38,7 @@ def make_card(finished: Finished) -> str:
         _quarantine(finished),
         _defects(finished),
         _columns(finished),
+        text_card(finished.job, finished.configs, finished.mixed),
         _loading(finished),
         _files(),
     ]
@@ -44,27 +47,28 @@ def make_card(finished: Finished) -> str:
 
 def _front(finished: Finished) -> str:
     rows = sum(s.rows for s in finished.splits.values())
-    files = [
-        {"split": name, "path": f"{DATA}/{name}-*-of-{split.shards:05d}.parquet"}
-        for name, split in finished.splits.items()
-    ]
     content = {
         "pretty_name": finished.job.prepared.layout.embodiment.name,
         "task_categories": ["robotics"],
         "tags": ["robotics", "vla", "action-tokens", finished.job.options.tokenizer],
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>10M")],
-        "configs": [
-            {
-                "config_name": "executor",
-                "default": True,
-                # `datasets` keys its cache by this text and the patterns below, not by the files: without the digest
-                # it would go on serving the old rows after an export into the same folder.
-                "description": f"image and instruction to action; content sha256 {finished.content_digest}",
-                "data_files": files,
-            }
-        ],
+        "configs": [_declared(finished, config) for config in finished.configs],
     }
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=200)}---"
+
+
+def _declared(finished: Finished, config: str) -> dict[str, object]:
+    return {
+        "config_name": config,
+        **({"default": True} if config == EXECUTOR else {}),
+        # `datasets` keys its cache by this text and the patterns below, not by the files: without the digest it would
+        # go on serving the old rows after an export into the same folder.
+        "description": f"{DESCRIPTIONS[config]}; content sha256 {finished.digest_of(config)}",
+        "data_files": [
+            {"split": name, "path": f"{DATA}/{config}/{name}-*-of-{split.shards:05d}.parquet"}
+            for name, split in finished.configs[config].items()
+        ],
+    }
 
 
 def _title(finished: Finished) -> str:

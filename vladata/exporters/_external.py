@@ -10,15 +10,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ExportError, GateError, ImageError, ImageLimitError
+from ..errors import ExportError, GateError, ImageError, ImageLimitError, TokenizeError
 from ..gate import check_size, inside
 from ..images import decode, probe
 from ..workers import beat
 from ._external_read import Bad, Turn, Unseen, image_root, read_external
 from ._options import ExternalData
 from ._vqa import place
+from ._wording import Spoken, Wording
 
-__all__ = ["EPISODES", "ChooseUnit", "Chosen", "ExternalRow", "check_external", "choose", "read_image", "wanted_rows"]
+__all__ = [
+    "EPISODES",
+    "ChooseUnit",
+    "Chosen",
+    "ExternalRow",
+    "check_external",
+    "choose",
+    "read_image",
+    "spoken_by",
+    "wanted_rows",
+]
 
 EPISODES = "episodes"
 """The source of rows that come from the dataset itself."""
@@ -51,6 +62,8 @@ class ChooseUnit:
     """Rows by split."""
     splits: Mapping[str, float]
     seed: int
+    wording: Wording
+    """The template that rows must fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +120,7 @@ def choose(unit: ChooseUnit) -> Chosen:
             break
         try:
             found = _looked_at(row, unit.external.name, root)
+            _check_words(found, unit.wording)
         except _Refused as error:
             tally.refuse(row.name, str(error))
             continue
@@ -199,6 +213,20 @@ def _bytes(root: Path, image: str) -> bytes:
         raise _Refused(f"image is no regular file of at most {MAX_IMAGE_BYTES:,} bytes") from error
     except OSError as error:
         raise _Refused("image can't be read") from error
+
+
+def spoken_by(row: ExternalRow) -> Spoken:
+    """A conversation as turns of a template."""
+    pairs = zip(row.turns[::2], row.turns[1::2], strict=True)
+    turns = tuple(({"question": question}, answer) for (_, question), (_, answer) in pairs)
+    return Spoken(turns=turns, images=("image",) if row.image is not None else ())
+
+
+def _check_words(row: ExternalRow, wording: Wording) -> None:
+    try:
+        wording.word([spoken_by(row)])
+    except TokenizeError as error:
+        raise _Refused("text would be read as a token") from error
 
 
 def _check_image(data: bytes) -> None:

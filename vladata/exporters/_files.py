@@ -13,7 +13,9 @@ from ..text import clip, printable
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import VocabularyKind, write_extended
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
-from ._plan import Split, count_splits, digest, sum_refused, total_counts
+from ._plan import EXTERNAL, Split, count_configs, digest, sum_refused, total_counts
+from ._text_facts import text_manifest, text_notes
+from ._text_rows import EXECUTOR
 from ._work import Job, Written, package_versions
 
 __all__ = ["FORMAT_VERSION", "Finished", "write_rest"]
@@ -36,17 +38,36 @@ class Finished:
         """SHA-256 over the shards, hex."""
         return digest([[line.file, line.sha256] for line in self.written.lines])
 
+    def digest_of(self, config: str) -> str:
+        """SHA-256 over the shards of a config, hex."""
+        return digest([[line.file, line.sha256] for line in self.written.lines if line.config == config])
+
     @cached_property
-    def splits(self) -> dict[str, Split]:
-        """Those that have rows, by name."""
+    def configs(self) -> dict[str, dict[str, Split]]:
+        """The splits of each config that has rows, the executor first."""
         sizes = {line.file: line.size for line in self.written.lines}
-        return count_splits(self.written.shards, sizes, self.job.options.splits)
+        return count_configs(self.written.shards, sizes, self.job.options.splits)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Those of the executor that have rows, by name."""
+        return self.configs[EXECUTOR]
+
+    @cached_property
+    def mixed(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Others' rows by source and split, and how many the declared share wants."""
+        texts = self.job.texts
+        return {
+            name: {s: {"rows": len(chosen.rows[s]), "wanted": n} for s, n in texts.wanted[name].items()}
+            for name, chosen in texts.chosen.items()
+        }
 
     @cached_property
     def clipped(self) -> dict[str, int]:
         """Clipped values by dimension."""
         names = self.job.tokenizer.names
-        return {n: sum(line.num_clipped[d] for line in self.written.lines) for d, n in enumerate(names)}
+        lines = [line for line in self.written.lines if line.config == EXECUTOR]
+        return {n: sum(line.num_clipped[d] for line in lines) for d, n in enumerate(names)}
 
     @property
     def num_targets(self) -> int:
@@ -66,7 +87,8 @@ class Finished:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know, one line each, safe for a terminal."""
-        return tuple(clip(printable(n), 300) for n in (*self._about_numbers(), *self._about_images(), *self._told()))
+        about = (*self._about_numbers(), *self._about_images(), *text_notes(self.job, self.mixed), *self._told())
+        return tuple(clip(printable(n), 300) for n in about)
 
     def _about_numbers(self) -> list[str]:
         prepared, notes = self.job.prepared, []
@@ -187,6 +209,14 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
         "tokenizer_digest": job.tokenizer.digest,
         "prompt": None if job.prompts is None else {"template": job.options.prompt, "end": list(job.prompts.end)},
         "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
+        "configs": {
+            config: {
+                "content_digest": finished.digest_of(config),
+                "splits": {name: dataclasses.asdict(split) for name, split in splits.items()},
+            }
+            for config, splits in finished.configs.items()
+        },
+        "texts": text_manifest(job, finished.mixed),
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),
         "left_out": dict(prepared.left_out),
@@ -211,7 +241,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
     prepared = finished.job.prepared
     shards: dict[int, list[str]] = {}
     for shard in finished.written.shards:
-        for index in dict.fromkeys(p.episode_index for p in shard.pieces):
+        for index in dict.fromkeys(p.episode_index for p in shard.pieces if p.episode_index != EXTERNAL):
             shards.setdefault(index, []).append(shard.file)
     rows: list[dict[str, object]] = []
     for index, (source, g) in enumerate(zip(prepared.sources, prepared.gathered, strict=True)):
@@ -230,6 +260,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
                 "split": prepared.splits[index],
                 "group": prepared.grouping.groups[index],
                 "rows": g.num_rows,
+                "text_rows": {config: counts.num_rows for config, counts in g.texts.items()},
                 "refused": dict(sorted(g.refused.items())),
                 "shards": shards.get(index, []),
             }

@@ -62,8 +62,8 @@ class PlannerOptions:
             raise ExportError(f"planner.every_s is {self.every_s:g}; it must be 0.001 to 1,000,000")
 
     def to_dict(self) -> dict[str, object]:
-        """As JSON values."""
-        return dataclasses.asdict(self)
+        """As JSON values; of a template's path the name alone."""
+        return {"every_s": self.every_s, "prompt": Path(self.prompt).name}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class VqaOptions:
         return {
             "per_episode": self.per_episode,
             "kinds": _listed(self.kinds),
-            "prompt": self.prompt,
+            "prompt": Path(self.prompt).name,
             "seed": self.seed,
             "external": [e.to_dict() for e in self.external],
         }

@@ -28,8 +28,18 @@ from ._plan import sum_refused
 from ._rows import Layout
 from ._shard import Prompts
 from ._split import assign_splits
+from ._text_rows import check_texts
 
-__all__ = ["QUARANTINED", "Prepared", "Progress", "build_prompts", "build_tokenizer", "prepare", "read_embodiment"]
+__all__ = [
+    "QUARANTINED",
+    "Prepared",
+    "Progress",
+    "build_prompts",
+    "build_tokenizer",
+    "end_id",
+    "prepare",
+    "read_embodiment",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,19 +86,20 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
     layout = Layout.build(embodiment, options)
     if options.idle is not None and layout.idle is not None:
         options = replace(options, idle=layout.idle.filled(options.idle))
+    check_texts(options, layout)
     grouping = group_episodes(entries, chosen.labels, options.group_by)
     strata = strata_of(entries, chosen.labels, options.stratify_by)
     splits = assign_splits(grouping.groups, options.splits, options.seed, strata)
     first = next(iter(options.splits))
     units = [
-        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first)
+        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first, options=options)
         for s, split in zip(sources, splits, strict=True)
     ]
     action = StatisticsAccumulator(layout.representation.names)
     state = StatisticsAccumulator(layout.state_names) if layout.state_names else None
     gathered = _run_gather(units, (action, state), num_workers, progress)
     _require_rows(gathered, splits, first)
-    train = [u for u in units if u.wants_targets]
+    train = [replace(u, options=replace(options, planner=None, vqa=None)) for u in units if u.wants_targets]
     # Both are always asked, so that each counts its own pass; a further pass feeds the one that needs it.
     again = (action.next_pass(), state is not None and state.next_pass())
     while any(again):
@@ -204,7 +215,7 @@ def _vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> 
 def build_prompts(prepared: Prepared, options: ExportOptions, base: BaseTokenizer) -> Prompts:
     """Ids of the prompt of each task, and of the end of the text."""
     tasks = sorted({t for g in prepared.gathered for t in g.tasks})
-    end = _end_id(options.base_tokenizer, base)
+    end = end_id(options.base_tokenizer, base)
     ids = {}
     for task in tasks:
         # By replacement and not by formatting: braces in an instruction are text.
@@ -215,7 +226,7 @@ def build_prompts(prepared: Prepared, options: ExportOptions, base: BaseTokenize
     return Prompts(ids=ids, end=end)
 
 
-def _end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
+def end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
     """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = None if folder is None or not folder.is_dir() else folder / name

@@ -1,4 +1,4 @@
-"""The columns of the config `executor`: one description for `datasets` and for Parquet."""
+"""The columns of each config: one description for `datasets` and for Parquet."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from ._rows import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES", "arrow_schema", "image_columns"]
+__all__ = ["IMAGES", "arrow_schema", "image_columns", "text_schema"]
 
 IMAGES = "observation.images."
 
@@ -50,5 +50,41 @@ def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, obj
     }
     if has_token_ids:
         columns |= {name: List(Value("int32")) for name in ("action_token_ids", "input_ids", "labels")}
+    schema: pa.Schema = Features(columns).arrow_schema
+    return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})
+
+
+def text_schema(config: str, layout: Layout, *, has_ids: bool, facts: Mapping[str, object]) -> "pa.Schema":
+    """The Arrow schema of a shard of `planner` or `vqa`.
+
+    Args:
+        config: Which of them.
+        layout: Cameras and state.
+        has_ids: Whether ids of a language model are columns.
+        facts: Further metadata under the key `vladata`.
+    """
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    columns: dict[str, object] = {} if config == "planner" else {"source": text}
+    columns |= {
+        "episode_index": Value("int64"),
+        "episode_id": text,
+        "step_index": Value("int64"),
+        "timestamp": Value("float64"),
+    }
+    if config == "planner":
+        columns |= {"decision": text, "goal": text, "history": List(text), "subtask": text, "next_subtask": text}
+        columns |= {"is_done": Value("bool"), "outcome": text}
+        columns |= {name: Image() for name in image_columns(layout)}
+        if layout.state_names:
+            columns["observation.state"] = List(Value("float32"), length=len(layout.state_names))
+    else:
+        columns |= dict.fromkeys(("kind", "question", "answer", "evidence"), text)
+        columns |= {"images": List(Image()), "cameras": List(text)}
+    part = {"type": text, "text": text}
+    columns |= {"prompt": text, "target": text, "messages": List({"role": text, "content": List(part)})}
+    if has_ids:
+        columns |= {name: List(Value("int32")) for name in ("input_ids", "labels")}
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})

@@ -17,8 +17,9 @@ from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions
-from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
+from ._plan import Plan, Split, count_configs, count_splits, guess_bytes, sum_refused
 from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._text_plan import cut_texts, guess_texts, prepare_texts
 from ._verify import VerifyResult, verify
 from ._work import Job, cut_all, write_shards
 
@@ -34,7 +35,11 @@ class ExportResult:
     """What an export wrote."""
 
     splits: Mapping[str, Split]
-    """Those that have rows, by name."""
+    """Those of the executor that have rows, by name."""
+    configs: Mapping[str, Mapping[str, Split]]
+    """The splits of each config that has rows."""
+    mixed: Mapping[str, Mapping[str, Mapping[str, int]]]
+    """Others' rows by source and split: `rows`, and `wanted`, those that would make up the declared share."""
     refused: Mapping[str, int]
     """Steps that are no rows, by reason."""
     clipped: Mapping[str, int]
@@ -68,7 +73,8 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
     """
     prepared = prepare(dataset, options, workers, progress)
     options = prepared.options
-    build_tokenizer(prepared, options, _read_base(options), workers, progress)
+    base = _read_base(options)
+    build_tokenizer(prepared, options, base, workers, progress)
     gathered = prepared.gathered
     sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
     shards = cut_all(prepared, options, sizes)
@@ -76,9 +82,12 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         s.file: sum(sizes[p.episode_index] * (p.stop - p.start) // gathered[p.episode_index].num_rows for p in s.pieces)
         for s in shards
     }
+    texts = prepare_texts(prepared, options, base, workers, progress)
+    more = cut_texts(prepared, options, texts, sizes)
     return Plan(
         splits=count_splits(shards, guessed, options.splits),
-        files=tuple(s.file for s in shards),
+        texts=count_configs(more, guess_texts(prepared, options, texts, more, sizes), options.splits),
+        files=tuple(s.file for s in (*shards, *more)),
         steps=sum(g.counts.num_steps for g in gathered),
         refused=sum_refused(gathered),
         left_out=prepared.left_out,
@@ -118,14 +127,17 @@ def export(
             prompts=None if base is None else build_prompts(prepared, options, base),
             workers=workers,
             progress=progress,
+            texts=prepare_texts(prepared, options, base, workers, progress),
         )
         written = write_shards(job, folder)
-        origin = {"dataset": os.path.relpath(dataset.path.resolve(), out.resolve())}
+        origin = _origin(dataset.path, out, options)
         write_bytes(out / ORIGIN, (canonical_json(origin) + "\n").encode())
         finished = Finished(job=job, written=written, base=base, dataset_digest=dataset.digest)
         write_rest(folder, finished)
     return ExportResult(
         splits=finished.splits,
+        configs=finished.configs,
+        mixed=finished.mixed,
         refused=sum_refused(prepared.gathered),
         clipped={name: count for name, count in finished.clipped.items() if count},
         notes=finished.notes,
@@ -134,6 +146,14 @@ def export(
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
     )
+
+
+def _origin(dataset: Path, out: Path, options: ExportOptions) -> dict[str, object]:
+    """Where everything came from, seen from the export; for verification on this machine."""
+    external = options.vqa.external if options.vqa is not None else ()
+    places = {e.name: os.path.relpath(e.path.resolve(), out.resolve()) for e in external}
+    own: dict[str, object] = {"dataset": os.path.relpath(dataset.resolve(), out.resolve())}
+    return {**own, "external": places} if places else own
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
