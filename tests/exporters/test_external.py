@@ -14,8 +14,10 @@ from vladata import images
 from vladata.errors import ExportError
 from vladata.exporters._external import ChooseUnit, Chosen, check_external, choose, read_image, wanted_rows
 from vladata.exporters._options import ExternalData
+from vladata.exporters._wording import Wording
 
 SPLITS = {"train": 0.5, "validation": 0.5}
+WORDING = Wording.build("vqa_chat", "vqa", None)
 
 
 def picture(number: int, suffix: str = ".jpg") -> bytes:
@@ -49,7 +51,9 @@ def write_folder(folder: Path, count: int = 12) -> ExternalData:
 
 
 def chosen(external: ExternalData, wanted: int = 100, seed: int = 0) -> Chosen:
-    return choose(ChooseUnit(external=external, wanted=dict.fromkeys(SPLITS, wanted), splits=SPLITS, seed=seed))
+    return choose(
+        ChooseUnit(external=external, wanted=dict.fromkeys(SPLITS, wanted), splits=SPLITS, seed=seed, wording=WORDING)
+    )
 
 
 def names(found: Chosen) -> set[str]:

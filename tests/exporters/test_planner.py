@@ -44,14 +44,13 @@ def test_planner_is_asked_at_the_start_at_changes_in_between_and_at_the_end() ->
         (0, "start", "", "reach"),
         (7, "interval", "reach", "reach"),
         (11, "change", "reach", "grasp"),
-        (14, "interval", "grasp", "grasp"),
+        (18, "interval", "grasp", "grasp"),
         (20, "change", "grasp", "lift"),
-        (21, "interval", "lift", "lift"),
-        (28, "interval", "lift", "lift"),
+        (27, "interval", "lift", "lift"),
         (30, "end", "lift", DONE),
     ]
     assert [r.history for r in found.rows if r.decision != "interval"] == [(), (), ("reach",), ("reach", "grasp")]
-    assert [r.is_done for r in found.rows] == [False] * 7 + [True]
+    assert [r.is_done for r in found.rows] == [False] * 6 + [True]
     assert {r.goal for r in found.rows} == {"put the cube into the bin"}
     assert found.left_out == {}
 

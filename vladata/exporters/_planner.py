@@ -1,5 +1,6 @@
 """The rows of the config `planner`: goal and image, and the subtask that the executor shall do from here on."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -54,13 +55,13 @@ def planner_rows(episode: Episode, layout: Layout, every_s: float) -> PlannerRow
     """Make the planner's rows of an episode.
 
     The planner is asked at the first step that can be shown, at the first such step of every subtask and after the
-    last one, every `every_s` seconds, and at the last step. At a boundary the new subtask is the answer: the first
-    step that lies at or after the beginning of its label belongs to it, as in the executor's column `subtask`.
+    last one, `every_s` seconds after it was asked before, and at the last step. At a boundary the new subtask is the
+    answer: the first step at or after the beginning of its label belongs to it, as in the executor's column `subtask`.
 
     Args:
         episode: One demonstration; without subtasks it gives no rows.
         layout: Cameras and state that a row must have.
-        every_s: Seconds between decisions within a subtask.
+        every_s: Seconds between decisions while nothing changes.
     """
     moments = Moments(episode=episode, layout=layout)
     left_out: dict[str, int] = {}
@@ -98,11 +99,16 @@ def _decisions(moments: Moments, every_s: float, left_out: dict[str, int]) -> di
         found.setdefault(last, "end")
     else:
         left_out["last steps that can't be shown"] = 1
-    time_s = moments.time_s
-    for due in np.arange(1, int(time_s[-1] / every_s) + 1) * every_s:
-        place = int(np.searchsorted(time_s[shown], due, side="left"))
-        if place < len(shown):
-            found.setdefault(int(shown[place]), "interval")
+    time_ns, every_ns = moments.episode.steps.time_ns[shown], round(every_s * 1e9)
+    for step, until in itertools.pairwise([*sorted(found), last + 1]):
+        # Counted from the decision before, so that none follows on the heels of a change.
+        place = int(np.searchsorted(shown, step))
+        while True:
+            due = time_ns[place] + every_ns
+            place += 1 + int(np.searchsorted(time_ns[place + 1 :], due, side="left"))
+            if place >= len(shown) or shown[place] >= until:
+                break
+            found[int(shown[place])] = "interval"
     return found
 
 

@@ -193,7 +193,7 @@ def _progress(moments: Moments) -> Found:
     facts = []
     for step in _shown(moments):
         share = float(moments.time_s[step]) / total
-        if min(abs(share - edge) for edge in (0.25, 0.5, 0.75)) >= EDGE:
+        if 0 <= share <= 1 and min(abs(share - edge) for edge in (0.25, 0.5, 0.75)) >= EDGE:
             answer = ("first quarter", "second quarter", "third quarter", "last quarter")[min(3, int(share * 4))]
             evidence: dict[str, object] = {"elapsed_s": float(moments.time_s[step]), "duration_s": total}
             facts.append(Fact(step=step, asked="quarter", answer=answer, group=answer, evidence=evidence))
@@ -376,7 +376,7 @@ def _changes(
     time, found = moments.time_s, []
     for step in _shown(moments):
         until = int(np.searchsorted(time, time[step] + LOOK_AHEAD_S, side="left"))
-        if until >= len(time) or not moments.is_measured[step : until + 1].all():
+        if not step < until < len(time) or not moments.is_measured[step : until + 1].all():
             continue
         window = values[step : until + 1] - values[step]
         if abs(window[-1]) >= bounds[0]:
