@@ -1,5 +1,7 @@
 """The dataset card: filled from the data, so that it can't say what is not so."""
 
+import re
+
 import numpy as np
 import yaml
 
@@ -36,6 +38,7 @@ def make_card(finished: Finished) -> str:
         _actions(finished),
         _refused(finished),
         _quarantine(finished),
+        _recipe(finished),
         _defects(finished),
         _columns(finished),
         text_card(finished.job, finished.configs, finished.mixed),
@@ -96,11 +99,14 @@ def _splits(finished: Finished) -> str:
         rows.append([code(name), f"{split.episodes:,}", f"{split.rows:,}", f"{split.shards:,}", *counts])
     header = ["split", "episodes", "rows", "shards", "success", "failure", "outcome not said"]
     left = "".join(f"\n- {count:,} episodes left out: {escape(reason)}" for reason, count in prepared.left_out.items())
-    seed = finished.job.options.seed
+    options = finished.job.options
+    strata = f", with about equal shares of {', '.join(map(escape, options.stratify_by))}" * bool(options.stratify_by)
+    facts = [*prepared.grouping.lines(), *(f"{n} not said: {c:,} episodes" for n, c in prepared.unsaid.items())]
+    left += "".join(f"\n- {escape(fact)}" for fact in facts)
     return (
         f"## Splits and outcomes\n\n{table(header, rows)}\n\nEpisodes are split whole, by a hash of their content with "
-        f"seed {seed}; episodes of equal content are in one split. Outcomes count episodes, also those without a row."
-        + (f"\n{left}" if left else "")
+        f"seed {options.seed}{strata}; episodes of equal content are in one split, and so are those of a group. "
+        f"Outcomes count episodes, also those without a row.\n{left}"
     )
 
 
@@ -251,6 +257,15 @@ def _quarantine(finished: Finished) -> str:
     more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
     head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
+
+
+def _recipe(finished: Finished) -> str:
+    recipe = finished.job.options.recipe
+    if recipe is None:
+        return ""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}"
 
 
 def _defects(finished: Finished) -> str:

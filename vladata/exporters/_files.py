@@ -87,8 +87,19 @@ class Finished:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know, one line each, safe for a terminal."""
-        about = (*self._about_numbers(), *self._about_images(), *text_notes(self.job, self.mixed), *self._told())
-        return tuple(clip(printable(n), 300) for n in about)
+        return tuple(clip(printable(n), 300) for n in self._all_notes())
+
+    def _all_notes(self) -> list[str]:
+        return [
+            *self._about_choices(),
+            *self._about_numbers(),
+            *self._about_images(),
+            *self._about_texts(),
+            *self._told(),
+        ]
+
+    def _about_texts(self) -> list[str]:
+        return text_notes(self.job, self.mixed)
 
     def _about_numbers(self) -> list[str]:
         prepared, notes = self.job.prepared, []
@@ -114,6 +125,16 @@ class Finished:
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
         if self.job.tokenizer.vocabulary is not None:
             notes += self.job.tokenizer.vocabulary.facts
+        return notes
+
+    def _about_choices(self) -> list[str]:
+        prepared, options, tokenizer = self.job.prepared, self.job.options, self.job.tokenizer
+        groups = prepared.grouping.num_groups
+        empty = [name for name in options.splits if name not in prepared.splits]
+        notes = [f"split {name} is empty; there are {groups:,} groups of episodes that never part" for name in empty]
+        if options.horizon_s is not None:
+            steps = f"{tokenizer.horizon:,} steps at {tokenizer.rate_hz:g} Hz"
+            notes.append(f"horizon: {options.horizon_s:g} s are {steps}, {tokenizer.horizon / tokenizer.rate_hz:g} s")
         return notes
 
     def _about_images(self) -> list[str]:

@@ -306,6 +306,18 @@ class ExportOptions:
             "recipe": self.recipe,
         }
 
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """The options with other values for some of them, in all embodiments.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        kept = {
+            name: {key: value for key, value in own.items() if key not in changes}
+            for name, own in self.embodiments.items()
+        }
+        return dataclasses.replace(self, **{"embodiments": kept, **changes})  # type: ignore[arg-type]
+
     def resolved(self, embodiment: str, rate_hz: float) -> Self:
         """The options for episodes of one embodiment: with what is set for it alone, and the horizon in steps.
 

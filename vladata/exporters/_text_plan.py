@@ -12,13 +12,23 @@ from ._external import ChooseUnit, Chosen, ExternalRow, choose, wanted_rows
 from ._external_read import image_root
 from ._fit import Progress
 from ._options import ExportOptions
-from ._plan import EXTERNAL, JPEG_BYTES_PER_PIXEL, Piece, PlannedShard, cut_shards, row_bytes
+from ._plan import (
+    EXTERNAL,
+    JPEG_BYTES_PER_PIXEL,
+    Piece,
+    Plan,
+    PlannedShard,
+    count_configs,
+    cut_shards,
+    guess_bytes,
+    row_bytes,
+)
 from ._prepare import Prepared, end_id
 from ._text_rows import PLANNER, VQA, configs_of
 from ._vqa import place
 from ._wording import Wording
 
-__all__ = ["Texts", "cut_texts", "external_of", "guess_texts", "prepare_texts", "text_facts"]
+__all__ = ["Texts", "cut_texts", "external_of", "plan_texts", "prepare_texts", "text_facts"]
 
 TEXT_BYTES = 600
 """Of a row without its images, before compression, about."""
@@ -116,11 +126,12 @@ def cut_texts(prepared: Prepared, options: ExportOptions, texts: Texts, sizes: S
     return shards
 
 
-def guess_texts(
-    prepared: Prepared, options: ExportOptions, texts: Texts, shards: Sequence[PlannedShard], sizes: Sequence[int]
-) -> dict[str, int]:
-    """Bytes of each shard by name, about."""
-    found = {}
+def plan_texts(plan: Plan, prepared: Prepared, texts: Texts) -> Plan:
+    """A plan with what would be written of the configs of text."""
+    options = prepared.options
+    sizes = [guess_bytes(g, prepared.layout, options) for g in prepared.gathered]
+    found: dict[str, int] = {}
+    shards = cut_texts(prepared, options, texts, sizes)
     for shard in shards:
         own = [p for p in shard.pieces if p.episode_index != EXTERNAL]
         size = sum(
@@ -128,7 +139,9 @@ def guess_texts(
             for p in own
         )
         found[shard.file] = size + sum(r.num_bytes + TEXT_BYTES for r in external_of(texts, shard))
-    return found
+    return dataclasses.replace(
+        plan, texts=count_configs(shards, found, options.splits), files=(*plan.files, *(s.file for s in shards))
+    )
 
 
 def _text_row_bytes(prepared: Prepared, options: ExportOptions, index: int, size: int) -> int:

@@ -17,13 +17,15 @@ from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions
-from ._plan import Plan, Split, count_configs, count_splits, guess_bytes, sum_refused
+from ._plan import Plan, Split, sum_refused
 from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
-from ._text_plan import cut_texts, guess_texts, prepare_texts
+from ._preview import make_plan, require_idle_limit
+from ._recipe import read_recipe
+from ._text_plan import plan_texts, prepare_texts
 from ._verify import VerifyResult, verify
-from ._work import Job, cut_all, write_shards
+from ._work import Job, write_shards
 
-__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "verify"]
+__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "read_recipe", "verify"]
 
 
 def _quiet(done: int, total: int, name: str) -> None:
@@ -72,27 +74,10 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    options = prepared.options
     base = _read_base(options)
-    build_tokenizer(prepared, options, base, workers, progress)
-    gathered = prepared.gathered
-    sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
-    shards = cut_all(prepared, options, sizes)
-    guessed = {
-        s.file: sum(sizes[p.episode_index] * (p.stop - p.start) // gathered[p.episode_index].num_rows for p in s.pieces)
-        for s in shards
-    }
-    texts = prepare_texts(prepared, options, base, workers, progress)
-    more = cut_texts(prepared, options, texts, sizes)
-    return Plan(
-        splits=count_splits(shards, guessed, options.splits),
-        texts=count_configs(more, guess_texts(prepared, options, texts, more, sizes), options.splits),
-        files=tuple(s.file for s in (*shards, *more)),
-        steps=sum(g.counts.num_steps for g in gathered),
-        refused=sum_refused(gathered),
-        left_out=prepared.left_out,
-        empty=prepared.empty,
-    )
+    tokenizer = build_tokenizer(prepared, prepared.options, base, workers, progress)
+    texts = prepare_texts(prepared, prepared.options, base, workers, progress)
+    return plan_texts(make_plan(prepared, tokenizer, workers, progress), prepared, texts)
 
 
 def export(
@@ -118,6 +103,7 @@ def export(
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
         prepared = prepare(dataset, options, workers, progress)
+        require_idle_limit(prepared)
         options = prepared.options
         base = _read_base(options)
         job = Job(
