@@ -16,7 +16,7 @@ from ..store.dataset import Dataset
 from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
-from ._options import ExportOptions
+from ._options import ExportOptions, ExternalData, PlannerOptions, VqaOptions
 from ._plan import Plan, Split, sum_refused
 from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
 from ._preview import make_plan, require_idle_limit
@@ -25,7 +25,20 @@ from ._text_plan import plan_texts, prepare_texts
 from ._verify import VerifyResult, verify
 from ._work import Job, write_shards
 
-__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "read_recipe", "verify"]
+__all__ = [
+    "ExportOptions",
+    "ExportResult",
+    "ExternalData",
+    "Plan",
+    "PlannerOptions",
+    "Split",
+    "VerifyResult",
+    "VqaOptions",
+    "export",
+    "plan",
+    "read_recipe",
+    "verify",
+]
 
 
 def _quiet(done: int, total: int, name: str) -> None:
