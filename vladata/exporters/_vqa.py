@@ -20,8 +20,8 @@ from ._vqa_words import WORDS, fill
 
 __all__ = ["VqaRow", "VqaRows", "kinds_of", "place", "vqa_rows"]
 
-MAX_STEPS = 200
-"""Of a longer episode, every second, third, … step is looked at."""
+MAX_STEPS = 100
+"""Of a longer episode, every second, third, … step is looked at, unless more rows are asked for than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def vqa_rows(episode: Episode, layout: Layout, *, per_episode: int, kinds: Seque
         seed: Another seed asks other questions.
     """
     moments = Moments(episode=episode, layout=layout)
-    _thin(moments)
+    _thin(moments, max(MAX_STEPS, per_episode))
     queues: list[tuple[str, list[Fact]]] = []
     without: dict[str, int] = {}
     content = episode.content_digest
@@ -102,11 +102,11 @@ def vqa_rows(episode: Episode, layout: Layout, *, per_episode: int, kinds: Seque
     return VqaRows(rows=tuple(rows), without=dict(sorted(without.items())))
 
 
-def _thin(moments: Moments) -> None:
+def _thin(moments: Moments, most: int) -> None:
     """Leave fewer steps to ask about; the last one stays."""
     shown = np.flatnonzero(moments.is_shown)
-    if len(shown) > MAX_STEPS:
-        kept = shown[::-1][:: -(-len(shown) // MAX_STEPS)]
+    if len(shown) > most:
+        kept = shown[::-1][:: -(-len(shown) // most)]
         moments.is_shown[np.setdiff1d(shown, kept)] = False
 
 

@@ -5,8 +5,9 @@ the schema says that the numbers mean.
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ MIDDLE = 0.1
 """As `EDGE`, around the middle of a subtask."""
 SETTLED_S = 0.2
 """So close to a subtask's beginning or end nobody can see which of the two it is: nothing is asked about it."""
+MAX_PAIRS, STEPS_OF_A_PAIR = 100, 8
+"""Of subtasks whose order is asked for; an episode of many subtasks has thousands."""
 UPRIGHT = frozenset({"robot_base", "base", "base_link", "world", "map"})
 """Frames whose z points up, by convention (REP 103)."""
 
@@ -48,6 +51,7 @@ class Fact:
     evidence: Mapping[str, object] = field(default_factory=dict)
 
 
+T = TypeVar("T")
 Numbers = NDArray[np.float64]
 Found = list[Fact] | str
 """Facts, or why there are none."""
@@ -139,20 +143,23 @@ def _previous(moments: Moments) -> Found:
     return _neighbour(moments, -1)
 
 
+def _some(values: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many, evenly spread."""
+    return values[:: -(-len(values) // most)] if len(values) > most else values
+
+
 def _order(moments: Moments) -> Found:
     """Pairs of subtasks of which one was over, each time, before the other began; asked once both have begun."""
     spans: dict[str, list[Segment]] = {}
     for segment in moments.segments:
         spans.setdefault(segment.text, []).append(segment)
     facts = []
-    for one, other in itertools.permutations(spans, 2):
-        if spans[one][-1].stop > spans[other][0].start:
-            continue
+    pairs = [p for p in itertools.permutations(spans, 2) if spans[p[0]][-1].stop <= spans[p[1]][0].start]
+    for one, other in _some(pairs, MAX_PAIRS):
         evidence = {"earlier": _label(moments, spans[one][-1]), "later": _label(moments, spans[other][0])}
         straight, turned = {"a": one, "b": other}, {"a": other, "b": one}
-        for step in _shown(moments):
-            if step < spans[other][0].start:
-                continue
+        since = [step for step in _shown(moments) if step >= spans[other][0].start]
+        for step in _some(since, STEPS_OF_A_PAIR):
             facts += [
                 Fact(step=step, asked=asked, answer=answer, group=group, slots=slots, evidence=evidence)
                 for asked, answer, group, slots in (
