@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
@@ -242,6 +242,7 @@ class TestCheck:
         assert len(moved) == 20
         assert moved[7].startswith("code 7: 7 becomes [")
 
+    @settings(deadline=None)
     @given(st.integers(1, 40), st.booleans())
     def test_a_stored_map_fits_the_tokenizer_it_was_made_for(self, count: int, start_end: bool) -> None:
         tokenizer = base(Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")))
