@@ -153,10 +153,10 @@ def test_a_planner_row_shows_the_step_and_says_what_comes_next(home: Path, one: 
         assert row["timestamp"] == (episode.steps.time_ns[t] - episode.steps.time_ns[0]) / 1e9
         assert row["target"] == ("done" if row["is_done"] else row["next_subtask"])
         assert row["outcome"] == episode.outcome
-        user, answer = row["messages"]
+        (user,) = row["prompt"]
         assert [p["type"] for p in user["content"]] == ["image", "image", "text"]
-        assert row["goal"] in user["content"][2]["text"] == row["prompt"]
-        assert answer == {"role": "assistant", "content": [{"type": "text", "text": row["target"]}]}
+        assert row["goal"] in user["content"][2]["text"]
+        assert row["completion"] == [{"role": "assistant", "content": [{"type": "text", "text": row["target"]}]}]
     assert {r["is_done"] for r in rows if r["step_index"] == 15} == {True, False}
 
 
@@ -171,7 +171,8 @@ def test_a_question_has_the_images_of_its_step_and_its_evidence(home: Path, one:
         assert [p["bytes"] for p in row["images"]] == frames
         assert row["cameras"] == ["front", "wrist"]
         assert json.loads(row["evidence"])["step"] == t
-        assert (row["prompt"], row["target"]) == (row["question"], row["answer"])
+        assert row["target"] == row["answer"] == row["completion"][0]["content"][0]["text"]
+        assert row["prompt"][0]["content"][2] == {"type": "text", "text": row["question"]}
 
 
 def test_others_rows_make_up_the_declared_share_of_each_split_and_none_comes_twice(one: Path) -> None:
@@ -211,14 +212,16 @@ def test_an_image_of_others_is_in_one_split_whatever_its_name(one: Path) -> None
 
 def test_a_conversation_keeps_all_its_turns_and_ends_with_the_answer(one: Path) -> None:
     rows = [r for r in read_rows(one, "vqa") if r["source"] == "squares"]
-    assert {len(r["messages"]) for r in rows} == {2, 4}
+    assert {len(r["prompt"]) for r in rows} == {1, 3}
     for row in rows:
-        texts = [[p["text"] for p in m["content"] if p["type"] == "text"] for m in row["messages"]]
+        messages = [*row["prompt"], *row["completion"]]
+        assert [m["role"] for m in messages] == ["user", "assistant"] * (len(messages) // 2)
+        texts = [[p["text"] for p in m["content"] if p["type"] == "text"] for m in messages]
         assert texts[0] == ["What is this?"]
         assert texts[-1] == [row["answer"]] == [row["target"]]
-        assert texts[-2] == [row["question"]] == [row["prompt"]]
-        assert [p["type"] for m in row["messages"] for p in m["content"]].count("image") == len(row["images"]) == 1
-        assert row["messages"][0]["content"][0]["type"] == "image"
+        assert texts[-2] == [row["question"]]
+        assert [p["type"] for m in messages for p in m["content"]].count("image") == len(row["images"]) == 1
+        assert messages[0]["content"][0]["type"] == "image"
         assert (row["episode_index"], row["step_index"], row["cameras"]) == (None, None, [""])
 
 
@@ -299,14 +302,16 @@ def test_ids_and_labels_with_a_base_tokenizer(home: Path, tmp_path: Path) -> Non
         planner=PlannerOptions(),
     )
     result = export(Dataset.open(home / "dataset"), tmp_path / "out", options, workers=0)
-    assert any("text would be read as a token: 1" in n for n in result.notes)
+    assert any(
+        "several turns need a prompt of messages: 20, text would be read as a token: 1" in n for n in result.notes
+    )
     for row in read_rows(tmp_path / "out", "vqa"):
         prompt = base.encode(row["prompt"], add_special_tokens=False).ids
         target = base.encode(row["target"], add_special_tokens=False).ids
         assert row["prompt"] == f"Q: {row['question']} A: "
         assert row["input_ids"] == [*prompt, *target, 1]
         assert row["labels"] == [-100] * len(prompt) + [*target, 1]
-        assert [m["role"] for m in row["messages"][-2:]] == ["user", "assistant"]
+        assert row["loss_mask"] == [label >= 0 for label in row["labels"]]
     assert "input_ids" not in read_rows(tmp_path / "out", "planner")[0]  # its template gives messages
     verified = verify(tmp_path / "out", home / "dataset", workers=0)
     assert verified.problems == ()
@@ -515,8 +520,8 @@ def swap(values: list[Any]) -> None:
         (PLANNER, "timestamp", put(0, 7.0), "row 0: timestamp: 7.0; the episode gives 0.0"),
         (PLANNER, "observation.state", put(0, [0.0] * 4), "row 0: observation.state"),
         (PLANNER, FRONT, swap, "row 0: observation.images.front: differs from the image of front at step 0"),
-        (PLANNER, "prompt", put(0, "Hm?"), "row 0: prompt: 'Hm\\?'; must be 'The goal"),
-        (PLANNER, "messages", swap, "row 0: messages"),
+        (PLANNER, "prompt", put(0, []), r"row 0: prompt: \[\]; must be"),
+        (PLANNER, "completion", swap, "row 0: completion"),
         (PLANNER, "episode_id", put(0, "x"), "row 0: episode_id: 'x'"),
         (VQA, "answer", put(0, "maybe"), "row 0: answer: 'maybe' is not what the episode gives"),
         (VQA, "evidence", put(0, "{}"), "row 0: evidence: '{}' is not"),
@@ -575,7 +580,7 @@ def test_an_image_in_two_splits_is_found(own: Path) -> None:
     shutil.rmtree(own.parent / "others")
     train, validation = (pq.read_table(own / VQA.replace("train", s)) for s in HALVES)
     mine, theirs = (other_row(t["source"].to_pylist()) for t in (train, validation))
-    columns = ("images", "evidence", "question", "answer", "prompt", "target", "messages")
+    columns = ("images", "evidence", "question", "answer", "prompt", "target", "completion")
     for column in columns:
         change(own, VQA, column, put(mine, validation[column].to_pylist()[theirs]))
     assert any("of others' data is in train as well" in p for p in verify(own, workers=0).problems)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vladata.errors import TokenizeError
@@ -299,6 +299,7 @@ class TestSafety:
         with pytest.raises(TokenizeError, match=r"tokenizer\.json was changed while it was in use"):
             renderer.actions([{"task": "a"}], TokenRows.of([[1]]))
 
+    @settings(deadline=None)  # the first example loads the tokenizer
     @given(st.lists(st.lists(st.integers(0, 15), max_size=6), min_size=1, max_size=5), st.data())
     def test_the_codes_come_back_out_of_the_ids(
         self, llama: BaseTokenizer, rows: list[list[int]], data: st.DataObject

@@ -16,9 +16,10 @@ from ..documents import canonical_json
 from ..episode import Episode
 from ..errors import ImageError
 from ..images import probe
+from ..prompts._render import IGNORED
 from ..text import clip, printable
 from ..workers import beat
-from ._compare import IGNORED, Problems, row_groups, shows_the_same
+from ._compare import Problems, row_groups, shows_the_same
 from ._external import EPISODES, ExternalRow, spoken_by
 from ._folder import hash_with_beats
 from ._frames import frame_encoder
@@ -102,13 +103,12 @@ def compare_text_shard(unit: CompareTextUnit) -> ComparedText:
 def described(row: ExternalRow, wording: Wording) -> str:
     """What a row of others' data must say, its image apart."""
     (worded,) = wording.word([spoken_by(row)])
-    columns = {**external_columns(row), "prompt": worded.prompt, "target": worded.target}
-    return _description(columns, worded.messages)
+    return _description({**external_columns(row), **worded.columns})
 
 
-def _description(columns: Mapping[str, object], messages: object) -> str:
-    names = ("source", "kind", "question", "answer", "evidence", "prompt", "target")
-    return canonical_json([*(columns.get(n) for n in names), messages])
+def _description(columns: Mapping[str, object]) -> str:
+    names = ("source", "kind", "question", "answer", "evidence", "prompt", "completion", "target")
+    return canonical_json([columns.get(n) for n in names])
 
 
 @dataclass(kw_only=True, eq=False)
@@ -153,21 +153,21 @@ class _Run:
 
     def _compare_words(self, number: int, row: Row, spoken: Spoken) -> None:
         (worded,) = self.unit.wording.word([spoken])
-        said = {"prompt": worded.prompt, "target": worded.target, "messages": worded.messages}
-        for column, value in said.items():
-            if row[column] != value:
-                self.problems.add(number, column, f"{row[column]!r}; must be {value!r}")
+        for column in ("prompt", "completion", "target"):
+            stored, value = row.get(column), worded.columns[column]
+            if stored != value:
+                self.problems.add(number, column, f"{stored!r}; must be {value!r}")
         self._compare_ids(number, row)
 
     def _compare_ids(self, number: int, row: Row) -> None:
-        ids, labels = row.get("input_ids"), row.get("labels")
+        ids, labels, mask = (row.get(n) for n in ("input_ids", "labels", "loss_mask"))
         if ids is None and labels is None:
             return
-        is_right = isinstance(ids, list) and isinstance(labels, list) and len(ids) == len(labels)
-        if is_right and isinstance(ids, list) and isinstance(labels, list):
-            is_right = all(b in (IGNORED, a) for a, b in zip(ids, labels, strict=True)) and set(labels) != {IGNORED}
+        is_right = isinstance(ids, list) and isinstance(mask, list) and len(ids) == len(mask) and any(mask)
+        if is_right and isinstance(ids, list) and isinstance(mask, list):
+            is_right = labels == [i if carries else IGNORED for i, carries in zip(ids, mask, strict=True)]
         if not is_right:
-            self.problems.add(number, "labels", "must be -100 or as input_ids, and carry loss somewhere")
+            self.problems.add(number, "labels", "must be -100 where loss_mask is false, else as input_ids")
 
     def _compare_other(self, number: int, row: Row) -> None:
         """A row of others' data against itself; against its source elsewhere."""
@@ -184,7 +184,7 @@ class _Run:
             self._compare_picture(number, picture["bytes"], sha256)
         self._compare_ids(number, row)
         self.images += [sha256] if sha256 else []
-        self.others.append(_description(row, row["messages"]))
+        self.others.append(_description(row))
 
     def _compare_picture(self, number: int, data: bytes, sha256: str) -> None:
         size = self.unit.options.image_size

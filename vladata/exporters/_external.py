@@ -223,6 +223,8 @@ def spoken_by(row: ExternalRow) -> Spoken:
 
 
 def _check_words(row: ExternalRow, wording: Wording) -> None:
+    if len(row.turns) > 2 and not wording.is_chat:
+        raise _Refused("several turns need a prompt of messages")
     try:
         wording.word([spoken_by(row)])
     except TokenizeError as error:

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..documents import canonical_json
+from ._prompts import Prompts, prompt_features
 from ._rows import Layout
+from ._wording import Wording
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,12 +21,12 @@ def image_columns(layout: Layout) -> list[str]:
     return [IMAGES + c.name for c in layout.cameras]
 
 
-def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, object]) -> "pa.Schema":
+def arrow_schema(layout: Layout, prompts: Prompts, facts: Mapping[str, object]) -> "pa.Schema":
     """The Arrow schema of a shard, with the features in its metadata as `datasets` reads them.
 
     Args:
         layout: What the columns are made of.
-        has_token_ids: Whether ids of a language model are columns.
+        prompts: What the columns of prompts and ids are made of.
         facts: Further metadata under the key `vladata`, so that a shard alone says what its numbers are.
     """
     # Loading it takes more than a second; workers get the schema as bytes.
@@ -48,19 +50,18 @@ def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, obj
         "action_is_pad": List(Value("bool"), length=horizon),
         "action_codes": List(Value("int32")),
     }
-    if has_token_ids:
-        columns |= {name: List(Value("int32")) for name in ("action_token_ids", "input_ids", "labels")}
+    columns |= prompt_features(prompts)
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})
 
 
-def text_schema(config: str, layout: Layout, *, has_ids: bool, facts: Mapping[str, object]) -> "pa.Schema":
+def text_schema(config: str, layout: Layout, wording: Wording, facts: Mapping[str, object]) -> "pa.Schema":
     """The Arrow schema of a shard of `planner` or `vqa`.
 
     Args:
         config: Which of them.
         layout: Cameras and state.
-        has_ids: Whether ids of a language model are columns.
+        wording: Whether prompts are text or messages, and have ids.
         facts: Further metadata under the key `vladata`.
     """
     from datasets import Features, Image, List, Value
@@ -82,9 +83,10 @@ def text_schema(config: str, layout: Layout, *, has_ids: bool, facts: Mapping[st
     else:
         columns |= dict.fromkeys(("kind", "question", "answer", "evidence"), text)
         columns |= {"images": List(Image()), "cameras": List(text)}
-    part = {"type": text, "text": text}
-    columns |= {"prompt": text, "target": text, "messages": List({"role": text, "content": List(part)})}
-    if has_ids:
-        columns |= {name: List(Value("int32")) for name in ("input_ids", "labels")}
+    messages = List({"role": text, "content": List({"type": text, "text": text})})
+    columns |= {"prompt": messages, "completion": messages} if wording.is_chat else {"prompt": text}
+    columns["target"] = text
+    if wording.has_ids:
+        columns |= {"input_ids": List(Value("int32")), "labels": List(Value("int32")), "loss_mask": List(Value("bool"))}
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})

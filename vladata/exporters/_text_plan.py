@@ -23,7 +23,8 @@ from ._plan import (
     guess_bytes,
     row_bytes,
 )
-from ._prepare import Prepared, end_id
+from ._prepare import Prepared
+from ._prompts import end_id
 from ._text_rows import PLANNER, VQA, configs_of
 from ._vqa import place
 from ._wording import Wording

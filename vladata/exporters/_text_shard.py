@@ -109,13 +109,23 @@ def write_text_shard(unit: TextUnit) -> ShardFacts:
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.ipc.read_schema(pa.py_buffer(unit.schema))
     pictures = picture_columns(unit.shard.config, unit.layout)
+    lengths: list[int] = []
     with replace_file(path) as temporary, ShardWriter(temporary, schema, pictures) as writer:
         for group in _row_groups(unit):
-            writer.write(_table(unit, group, schema))
+            worded = unit.wording.word([e.spoken for e in group])
+            lengths += [len(w.input_ids) for w in worded]
+            writer.write(_table(unit, group, worded, schema))
             beat()
         written = writer.close()
     return ShardFacts(
-        num_rows=unit.shard.num_rows, num_bytes=written.size, sha256=written.sha256, num_targets=0, num_clipped=()
+        num_rows=unit.shard.num_rows,
+        num_bytes=written.size,
+        sha256=written.sha256,
+        num_targets=0,
+        num_clipped=(),
+        most_ids=max(lengths),
+        most_ids_row=lengths.index(max(lengths)),
+        num_long=sum(n > unit.options.max_tokens for n in lengths) if unit.options.max_tokens else 0,
     )
 
 
@@ -225,11 +235,12 @@ def external_image(row: ExternalRow, root: Path, images: ImageOptions) -> bytes 
 # Columns ------------------------------------------------------------------------------------------------------------
 
 
-def _table(unit: TextUnit, group: Sequence[_Entry], schema: "pa.Schema") -> "dict[str, pa.Array]":
+def _table(
+    unit: TextUnit, group: Sequence[_Entry], worded: Sequence[Worded], schema: "pa.Schema"
+) -> "dict[str, pa.Array]":
     import pyarrow as pa
 
-    worded = unit.wording.word([e.spoken for e in group])
-    rows = [{**e.columns, **_said(w)} for e, w in zip(group, worded, strict=True)]
+    rows = [{**e.columns, **w.columns} for e, w in zip(group, worded, strict=True)]
     pictures = [[{"bytes": p, "path": None} for p in e.pictures] for e in group]
     columns: dict[str, list[object]] = {}
     for name in schema.names:
@@ -240,13 +251,3 @@ def _table(unit: TextUnit, group: Sequence[_Entry], schema: "pa.Schema") -> "dic
     else:
         columns["images"] = list(pictures)
     return {name: pa.array(values, type=schema.field(name).type) for name, values in columns.items()}
-
-
-def _said(worded: Worded) -> dict[str, object]:
-    return {
-        "prompt": worded.prompt,
-        "target": worded.target,
-        "messages": worded.messages,
-        "input_ids": list(worded.input_ids),
-        "labels": list(worded.labels),
-    }

@@ -1,13 +1,13 @@
 """From what a row says to the text that a model is given: prompt, target and messages; ids where there is a tokenizer.
 
-A conversation of several turns keeps them all in its messages; prompt, target and ids are about the last one.
+A conversation of several turns needs a template of messages: all of them but the last answer are its prompt.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
-from ..errors import ExportError
+from ..errors import ExportError, TokenizeError
 from ..prompts import Message, Rendered, Renderer, read_template
 from ..tokenizers._base import BaseTokenizer
 
@@ -26,13 +26,23 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worded:
-    """What a row holds."""
+    """What a row holds, named as the executor's columns are."""
 
-    prompt: str
+    prompt: str | list[Message]
+    """What the model is given; of a template of messages, all of them but the last."""
     target: str
-    messages: list[Message]
+    """What it gives, as text."""
+    completion: list[Message] | None
+    """The last message; None where the template gives text."""
     input_ids: tuple[int, ...] = ()
     labels: tuple[int, ...] = ()
+    loss_mask: tuple[bool, ...] = ()
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """By name; lists as JSON has them."""
+        found: dict[str, object] = {"prompt": self.prompt, "target": self.target, "completion": self.completion}
+        return found | {n: list(getattr(self, n)) for n in ("input_ids", "labels", "loss_mask")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,56 +84,52 @@ class Wording:
             "end": list(self.renderer.end),
         }
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether rows hold messages, and so can hold several turns."""
+        return self.renderer.template.is_chat
+
     def word(self, rows: Sequence[Spoken]) -> list[Worded]:
         """Fill the template.
 
         Raises:
-            TokenizeError: The template needs a field that there is not, or a text would be read as a token.
+            TokenizeError: The template needs a field that there is not, or a text would be read as a token; or a row
+                has several turns, and the template gives text.
         """
-        turns = [(n, t) for n, row in enumerate(rows) for t in range(len(row.turns))]
         batches: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-        for n, t in turns:
-            batches.setdefault(rows[n].images if t == 0 else (), []).append((n, t))
-        said: dict[tuple[int, int], _Turn] = {}
+        for n, row in enumerate(rows):
+            if len(row.turns) > 1 and not self.is_chat:
+                raise TokenizeError(f"prompt {self.renderer.template.name} gives text; several turns need messages")
+            for t in range(len(row.turns)):
+                batches.setdefault(row.images if t == 0 else (), []).append((n, t))
+        said: dict[tuple[int, int], Worded] = {}
         for images, batch in batches.items():
             pairs = [rows[n].turns[t] for n, t in batch]
             rendered = self.renderer.texts([f for f, _ in pairs], [answer for _, answer in pairs], images)
-            said |= {place: _turn(rendered, k) for k, place in enumerate(batch)}
+            said |= {place: _worded(rendered, k) for k, place in enumerate(batch)}
         return [_joined([said[n, t] for t in range(len(row.turns))]) for n, row in enumerate(rows)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Turn:
-    prompt: str
-    target: str
-    messages: list[Message]
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
-
-
-def _turn(rendered: Rendered, row: int) -> _Turn:
-    prompt, target = rendered.prompt[row], "" if rendered.target is None else rendered.target[row]
+def _worded(rendered: Rendered, row: int) -> Worded:
+    target = "" if rendered.target is None else rendered.target[row]
     if rendered.messages_prompt is not None and rendered.messages_completion is not None:
-        messages = [*rendered.messages_prompt[row], *rendered.messages_completion[row]]
-    else:
-        messages = list(_plain(prompt, target))
-    ids = () if rendered.input_ids is None else tuple(rendered.input_ids[row].tolist())
-    labels = () if rendered.labels is None else tuple(rendered.labels[row].tolist())
-    return _Turn(prompt=prompt, target=target, messages=messages, input_ids=ids, labels=labels)
-
-
-def _plain(prompt: str, target: str) -> Iterator[Message]:
-    """Messages of a template that has none of its own: what it gives as text."""
-    for role, text in (("user", prompt), ("assistant", target)):
-        yield {"role": role, "content": [{"type": "text", "text": text}]}
-
-
-def _joined(turns: Sequence[_Turn]) -> Worded:
-    last = turns[-1]
+        return Worded(prompt=rendered.messages_prompt[row], target=target, completion=rendered.messages_completion[row])
+    if rendered.input_ids is None or rendered.labels is None or rendered.loss_mask is None:
+        return Worded(prompt=rendered.prompt[row], target=target, completion=None)
+    start, stop = rendered.input_ids.offsets[row : row + 2]
     return Worded(
-        prompt=last.prompt,
-        target=last.target,
-        messages=[m for turn in turns for m in turn.messages],
-        input_ids=last.input_ids,
-        labels=last.labels,
+        prompt=rendered.prompt[row],
+        target=target,
+        completion=None,
+        input_ids=tuple(rendered.input_ids[row].tolist()),
+        labels=tuple(rendered.labels[row].tolist()),
+        loss_mask=tuple(rendered.loss_mask[start:stop].tolist()),
     )
+
+
+def _joined(turns: Sequence[Worded]) -> Worded:
+    """The turns of one row: what was said before the last answer is its prompt."""
+    last = turns[-1]
+    before = [m for turn in turns[:-1] for said in (turn.prompt, turn.completion) for m in said or () if m]
+    messages = [m for m in (*before, *last.prompt) if isinstance(m, dict)]
+    return replace(last, prompt=messages) if before else last

@@ -18,8 +18,9 @@ from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions, ExternalData, PlannerOptions, VqaOptions
 from ._plan import Plan, Split, sum_refused
-from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
 from ._preview import make_plan, require_idle_limit
+from ._prompts import build_prompts
 from ._recipe import read_recipe
 from ._text_plan import plan_texts, prepare_texts
 from ._verify import VerifyResult, verify
@@ -89,6 +90,7 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
     prepared = prepare(dataset, options, workers, progress)
     base = _read_base(options)
     tokenizer = build_tokenizer(prepared, prepared.options, base, workers, progress)
+    build_prompts(prepared.layout, prepared.options, tokenizer, base, prepared.state)
     texts = prepare_texts(prepared, prepared.options, base, workers, progress)
     return plan_texts(make_plan(prepared, tokenizer, workers, progress), prepared, texts)
 
@@ -119,11 +121,12 @@ def export(
         require_idle_limit(prepared)
         options = prepared.options
         base = _read_base(options)
+        tokenizer = build_tokenizer(prepared, options, base, workers, progress)
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base, workers, progress),
-            prompts=None if base is None else build_prompts(prepared, options, base),
+            tokenizer=tokenizer,
+            prompts=build_prompts(prepared.layout, options, tokenizer, base, prepared.state),
             workers=workers,
             progress=progress,
             texts=prepare_texts(prepared, options, base, workers, progress),

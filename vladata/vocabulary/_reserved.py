@@ -77,7 +77,7 @@ def _numbered(base: BaseTokenizer, pattern: str) -> dict[int, int]:
 def _facts(base: BaseTokenizer, ids: list[int], holes: list[int]) -> tuple[str, ...]:
     facts = []
     if holes:
-        facts.append(f"the numbers of the reserved tokens have holes{_listed(holes)}; they were passed over")
+        facts.append(f"the numbers of the reserved tokens run{_listed(holes)}; these were passed over")
     special = sum(base.added.get(i, ("", False))[1] for i in ids)
     if special:
         facts.append(
