@@ -111,7 +111,8 @@ def export(
         out_json(result.to_dict())
     else:
         _print(result, output)
-    if result.refused or result.quarantined:
+    is_short = any(m["rows"] < m["wanted"] for mixed in result.mixed.values() for m in mixed.values())
+    if result.refused or result.quarantined or is_short or any(result.mixed_refused.values()):
         raise typer.Exit(LOSSY)
 
 

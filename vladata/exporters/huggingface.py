@@ -56,6 +56,8 @@ class ExportResult:
     """The splits of each config that has rows."""
     mixed: Mapping[str, Mapping[str, Mapping[str, int]]]
     """Others' rows by source and split: `rows`, and `wanted`, those that would make up the declared share."""
+    mixed_refused: Mapping[str, int]
+    """Others' rows that were refused, by source; the notes have the reasons."""
     refused: Mapping[str, int]
     """Steps that are no rows, by reason."""
     clipped: Mapping[str, int]
@@ -140,6 +142,7 @@ def export(
         splits=finished.splits,
         configs=finished.configs,
         mixed=finished.mixed,
+        mixed_refused={n: sum(c.refused.values()) for n, c in job.texts.chosen.items()},
         refused=sum_refused(prepared.gathered),
         clipped={name: count for name, count in finished.clipped.items() if count},
         notes=finished.notes,
