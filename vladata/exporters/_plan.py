@@ -5,7 +5,7 @@ Everything here follows from the dataset and the options alone, so that any numb
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 from ..actions.chunks import ChunkCounts
@@ -186,6 +186,8 @@ class Plan:
     """Episodes by stratum and split, the largest stratum first."""
     notes: tuple[str, ...]
     """What a user should know of groups and selection."""
+    configs: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the configs beside `executor`, where they are written and known before."""
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -197,6 +199,7 @@ class Plan:
             f"{name}: {s.episodes:,} episodes, {s.rows:,} rows, {s.shards:,} shards, about {s.bytes / 1e6:,.1f} MB"
             for name, s in self.splits.items()
         ]
+        listed += [f"{name}: {count:,} rows" for name, count in self.configs.items()]
         tokens = self.tokens
         if tokens.longest:
             sample = "" if tokens.counted == tokens.chunks else f", counted in {tokens.counted:,} of them"
