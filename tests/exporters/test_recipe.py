@@ -1,5 +1,6 @@
 """Recipes: what they stand for, errors with the key's path, and the command line that goes before them."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ class TestReading:
         assert options.recipe["tokenizer"] == {"scheme": "uniform_bins", "num_codes": 64}
 
     def test_what_a_recipe_does_not_say_is_as_without_one(self, tmp_path: Path) -> None:
-        assert read(tmp_path, "recipe: 1").changed({"recipe": None}) == ExportOptions()
+        assert dataclasses.replace(read(tmp_path, "recipe: 1"), recipe=None) == ExportOptions()
 
     def test_an_embodiment_can_have_values_of_its_own(self, tmp_path: Path) -> None:
         options = read(tmp_path, WHOLE)
@@ -197,6 +198,10 @@ class TestCommand:
         assert manifest["options"]["recipe"] == yaml.safe_load(SAMPLE.read_text())
         assert manifest["columns"]["cameras"] == ["front"]
         assert cli("verify", out).returncode == 0
+        assert "Given beside it" not in (out / "README.md").read_text()
+        assert cli("export", sample_dataset, "-o", out, "--recipe", SAMPLE, "--horizon", 2).returncode == 0
+        assert "Given beside it, and before what it says: `horizon`, `horizon_s`." in (out / "README.md").read_text()
+        assert "session not said: 5 episodes, each a group of its own" in done.stderr
 
     def test_what_is_given_goes_before_the_recipe(self, cli: Any, sample_dataset: Path, tmp_path: Path) -> None:
         words = ["export", sample_dataset, "-o", tmp_path / "out", "--recipe", SAMPLE, "--dry-run", "--json"]
