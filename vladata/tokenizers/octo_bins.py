@@ -170,7 +170,9 @@ class Codec:
 @lru_cache(maxsize=8)
 def _normal_thresholds(num_codes: int) -> FloatArray:
     standard = NormalDist()
-    shares = np.linspace(_MARGIN, 1.0 - _MARGIN, num_codes + 1, dtype=np.float32)
+    # As the original, which has its shares in float32: their ends first, for the upper one is another number there.
+    ends = np.array([_MARGIN, 1.0 - _MARGIN], dtype=np.float32).astype(np.float64)
+    shares = np.linspace(ends[0], ends[1], num_codes + 1).astype(np.float32)
     thresholds = np.array([standard.inv_cdf(share) for share in shares.tolist()])
     thresholds.flags.writeable = False
     return thresholds

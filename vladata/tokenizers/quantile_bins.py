@@ -25,6 +25,8 @@ __all__ = ["Codec"]
 
 MAX_BINS = 1 << 12
 """The edges stand in the description, as numbers in JSON."""
+MAX_VALUE = 1e300
+"""So that the width of a bin is a number."""
 
 Edges = tuple[tuple[float, ...], ...]
 
@@ -45,8 +47,8 @@ class Codec:
         _checked_count(self.num_codes)
         for dim, edges in enumerate(self.edges):
             values = np.array(edges)
-            if not np.isfinite(values).all() or (np.diff(values) < 0).any():
-                raise TokenizeError(f"edges of dimension {dim} must be finite and not fall")
+            if not (np.abs(values) <= MAX_VALUE).all() or (np.diff(values) < 0).any():
+                raise TokenizeError(f"edges of dimension {dim} must be finite, within {MAX_VALUE:g}, and not fall")
 
     @property
     def num_codes(self) -> int:
@@ -83,6 +85,8 @@ class Codec:
         _checked_count(num_codes)
         if not values.size:
             raise TokenizeError(f"chunks are {list(values.shape)}; must hold values to take quantiles of")
+        if np.abs(values).max() > MAX_VALUE:
+            raise TokenizeError(f"the largest value is {np.abs(values).max()}; must be within {MAX_VALUE:g}")
         columns = values.reshape(-1, values.shape[2]).T
         found = np.quantile(columns, np.arange(num_codes + 1) / num_codes, axis=1)
         # Interpolation may round one edge below the edge before.
@@ -154,8 +158,8 @@ class Codec:
         codes = self._codes(checked_chunks(chunks))
         dims = np.arange(len(edges))
         low, high = edges[dims, codes], edges[dims, codes + 1]
-        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(np.abs(low), np.abs(high))
-        return high / 2.0 - low / 2.0 + rounding
+        rounding = 4.0 * np.finfo(np.float64).eps * np.maximum(np.abs(low), np.abs(high)) + np.finfo(np.float64).tiny
+        return (high - low) / 2.0 + rounding
 
     def _edges(self, dims: int) -> FloatArray:
         if len(self.edges) != dims:
@@ -175,7 +179,8 @@ class Codec:
     def _values(self, codes: CodeArray) -> FloatArray:
         edges = self._edges(codes.shape[2])
         dims = np.arange(len(edges))
-        return edges[dims, codes] / 2.0 + edges[dims, codes + 1] / 2.0
+        low, high = edges[dims, codes], edges[dims, codes + 1]
+        return low + (high - low) / 2.0
 
 
 def _checked_count(num_codes: int) -> None:
