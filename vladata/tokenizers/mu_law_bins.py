@@ -10,7 +10,7 @@ Source: ITU-T G.711 (the continuous law, mu = 255); of robot actions, Reed et al
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ class Codec:
     """N companded bins from low to high."""
 
     __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     num_codes: int = 256
     """N, 2 to 65536."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,7 @@ class Codec:
     """Octo's N bins."""
 
     __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     bin_type: Literal["uniform", "normal"] = "uniform"
     num_codes: int = 256
