@@ -24,8 +24,8 @@ def export(
         Path | None, typer.Option(metavar="YAML", help="A recipe; options that are given here go before it.")
     ] = None,
     select: Annotated[str | None, typer.Option(metavar="TEXT", help=SELECT)] = None,
-    tokenizer: Annotated[str, typer.Option(help="openvla_bins, rt1_bins or uniform_bins.")] = "openvla_bins",
-    bins: Annotated[int | None, typer.Option(help="Number of codes (uniform_bins).")] = None,
+    tokenizer: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "openvla_bins",
+    bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
     horizon: Annotated[int, typer.Option(help="Actions per chunk.")] = 1,
     horizon_s: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     representation: Annotated[

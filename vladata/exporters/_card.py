@@ -263,12 +263,15 @@ def _quarantine(finished: Finished) -> str:
 
 
 def _recipe(finished: Finished) -> str:
-    recipe = finished.job.options.recipe
+    options = finished.job.options
+    recipe = options.recipe
     if recipe is None:
         return ""
+    names = ", ".join(map(code, options.overridden))
+    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}"
+    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
 
 
 def _defects(finished: Finished) -> str:

@@ -14,7 +14,7 @@ from ._gather import EpisodeSource
 from ._groups import CATALOG_STRATA, NEAR_DUPLICATE
 from ._labels import Labels, LabelUnit, facts_of, read_labels
 from ._options import ExportOptions
-from ._selection import Selection
+from ._selection import META, Selection
 
 __all__ = ["QUARANTINED", "Chosen", "choose", "reasons"]
 
@@ -84,7 +84,9 @@ def _labels(
     wants_strata = any(name not in CATALOG_STRATA for name in options.stratify_by)
     if not (options.group_by or wants_strata or (selection is not None and selection.needs_labels)):
         return None
-    units = [LabelUnit(source=s, wants_features=wants_features) for s in sources]
+    fields = () if selection is None else selection.fields
+    metadata = frozenset({*options.group_by, *options.stratify_by, *(f.removeprefix(META) for f in fields)})
+    units = [LabelUnit(source=s, wants_features=wants_features, metadata=metadata) for s in sources]
     found: dict[int, Labels] = {}
     for done, outcome in enumerate(run(read_labels, units, workers=num_workers), start=1):
         if isinstance(outcome, Failed):

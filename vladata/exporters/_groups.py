@@ -59,8 +59,14 @@ class Grouping:
         shared = f"; joined by {', '.join(said)}" if said else ""
         head = f"groups that never part: {self.num_groups:,} of {len(self.groups):,} episodes, the largest of "
         lines = [f"{head}{self.largest:,}{shared}"]
-        return lines + [
-            f"{name} not said: {count:,} episodes, each a group of its own" for name, count in self.missing.items()
+        return lines + self.missing_lines()
+
+    def missing_lines(self) -> list[str]:
+        """Episodes that don't say what joins them, for people."""
+        words = {NEAR_DUPLICATE: "not measured"}
+        return [
+            f"{name} {words.get(name, 'not said')}: {count:,} episodes, each a group of its own"
+            for name, count in self.missing.items()
         ]
 
 
@@ -91,12 +97,14 @@ def group_episodes(entries: Sequence[Entry], labels: Sequence[Labels] | None, by
         links += pairs
         if pairs:
             joined[NEAR_DUPLICATE] = len({i for pair in pairs for i in pair})
+    missing = {name: own.count("") for name, own in values.items() if "" in own}
+    if NEAR_DUPLICATE in by and labels is not None and not all(said.features for said in labels):
+        missing[NEAR_DUPLICATE] = sum(not said.features for said in labels)
     names = [e.content_digest for e in entries]
     for group in connected(links):
         lowest = min(names[i] for i in group)
         for i in group:
             names[i] = lowest
-    missing = {name: own.count("") for name, own in values.items() if "" in own}
     return Grouping(groups=tuple(n[:GROUP_DIGITS] for n in names), joined=joined, missing=missing)
 
 

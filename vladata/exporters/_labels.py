@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..checks import EpisodeFacts
 from ..checks._features import path, rows
 from ..episode import Episode
+from ..errors import EpisodeFormatError
 from ..store.catalog import Entry
 from ._gather import EpisodeSource
 from ._selection import META, Facts, Value
@@ -24,6 +25,8 @@ class LabelUnit:
     source: EpisodeSource
     wants_features: bool
     """Whether near copies are looked for."""
+    metadata: frozenset[str] = frozenset()
+    """Names of the metadata that are asked for; the rest is left where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +76,7 @@ def read_labels(unit: LabelUnit) -> Labels:
     rewards = [o.value for o in episode.outcomes if o.kind == "reward" and o.value is not None]
     grades = [o.value for o in episode.outcomes if o.kind == "quality" and o.value is not None]
     return Labels(
-        metadata=dict(episode.metadata),
+        metadata={k: v for k, v in episode.metadata.items() if k in unit.metadata},
         tasks=_texts(episode, "task"),
         subtasks=_texts(episode, "subtask"),
         texts=tuple(dict.fromkeys(i.text for i in episode.instructions if i.text)),
@@ -93,8 +96,11 @@ def _texts(episode: Episode, kind: str) -> tuple[str, ...]:
 def _measured(episode: Episode) -> dict[str, NDArray[np.generic]]:
     found = {}
     for feature in (rows, path):
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            values = feature.function(episode)
+        try:
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                values = feature.function(episode)
+        except EpisodeFormatError:
+            continue  # of a stream that is perhaps not exported; the episode counts as not measured
         if values is not None:
             found[feature.name] = values
     return found

@@ -235,6 +235,8 @@ class ExportOptions:
     """By embodiment, options of other values for its episodes."""
     recipe: Mapping[str, object] | None = None
     """The recipe that the options were read from, without paths; for the manifest and the card alone."""
+    overridden: tuple[str, ...] = ()
+    """Options whose values are not the recipe's, but were given beside it."""
 
     def __post_init__(self) -> None:
         """Check what does not depend on the dataset.
@@ -308,6 +310,7 @@ class ExportOptions:
             "planner": self.planner and self.planner.to_dict(),
             "vqa": self.vqa and self.vqa.to_dict(),
             "recipe": self.recipe,
+            "overridden": list(self.overridden),
         }
 
     def changed(self, changes: Mapping[str, object]) -> Self:
@@ -320,7 +323,8 @@ class ExportOptions:
             name: {key: value for key, value in own.items() if key not in changes}
             for name, own in self.embodiments.items()
         }
-        return dataclasses.replace(self, **{"embodiments": kept, **changes})  # type: ignore[arg-type]
+        names = tuple(sorted({*self.overridden, *changes})) if self.recipe is not None else ()
+        return dataclasses.replace(self, **{"embodiments": kept, "overridden": names, **changes})  # type: ignore[arg-type]
 
     def resolved(self, embodiment: str, rate_hz: float) -> Self:
         """The options for episodes of one embodiment: with what is set for it alone, and the horizon in steps.

@@ -205,8 +205,9 @@ def _without(plain: dict[str, object], part: str, key: str) -> None:
 
 
 def json_schema() -> dict[str, object]:
-    """The published JSON Schema of recipes (docs/recipe.schema.json)."""
+    """The JSON Schema (draft 2020-12) of recipes, published as docs/recipe.schema.json."""
     schema = RecipeDocument.model_json_schema(mode="validation", by_alias=True)
+    schema["title"] = "vladata recipe"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from ..errors import ExportError
 from ..text import clip, printable
 
-__all__ = ["FIELDS", "LABEL_FIELDS", "Facts", "Selection"]
+__all__ = ["FIELDS", "LABEL_FIELDS", "META", "Facts", "Selection", "Value"]
 
 Value = str | float | bool
 Kind = Literal["text", "number", "flag"]
