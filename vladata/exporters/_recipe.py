@@ -245,8 +245,8 @@ def options_of(recipe: RecipeDocument, folder: Path) -> ExportOptions:
         "vocabulary": vocabulary.kind,
         "tail_skip": vocabulary.tail_skip,
         "tail_reuse_added": vocabulary.reuse_added,
-        "prompt": ExportOptions().prompt if recipe.prompt is None else recipe.prompt,
-        "planner": _planner(recipe.configs.planner),
+        "prompt": ExportOptions().prompt if recipe.prompt is None else _template(recipe.prompt, folder),
+        "planner": _planner(recipe.configs.planner, folder),
         "vqa": _vqa(recipe.configs.vqa, folder),
         "shard_bytes": recipe.shard_mb * 1_000_000,
         "quarantined": recipe.quarantined,
@@ -301,8 +301,13 @@ def _changes(part: EmbodimentPart) -> Mapping[str, object]:
     return {**found, **({"proprioception": part.state.signals} if part.state is not None else {})}
 
 
-def _planner(part: PlannerPart | None) -> PlannerOptions | None:
-    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=part.prompt)
+def _template(prompt: str, folder: Path) -> str:
+    """A prompt's name, or the path of its file seen from here."""
+    return str(folder / prompt) if prompt.endswith((".yaml", ".yml")) else prompt
+
+
+def _planner(part: PlannerPart | None, folder: Path) -> PlannerOptions | None:
+    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=_template(part.prompt, folder))
 
 
 def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
@@ -312,5 +317,9 @@ def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
         ExternalData(name=e.name, path=folder / e.path, format=e.format, share=e.share) for e in part.external
     )
     return VqaOptions(
-        per_episode=part.per_episode, kinds=part.kinds, prompt=part.prompt, seed=part.seed, external=external
+        per_episode=part.per_episode,
+        kinds=part.kinds,
+        prompt=_template(part.prompt, folder),
+        seed=part.seed,
+        external=external,
     )
