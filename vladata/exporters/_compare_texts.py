@@ -92,7 +92,7 @@ def compare_text_shard(unit: CompareTextUnit) -> ComparedText:
             for first, table in row_groups(file):
                 run.compare(first, table)
                 beat()
-    except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         problems.add(None, "file", f"can't be read: {clip(printable(str(error)), 200)}")
     steps = np.array(run.steps, dtype=np.int64).reshape(-1, 2)
     return ComparedText(

@@ -14,6 +14,27 @@ DESCRIPTIONS = {
     PLANNER: "image and goal to the next subtask",
     VQA: "image and question to answer",
 }
+_SOURCE = ["`source`", "string", "`episodes`, or the name of others' data, whose rows have no episode"]
+_PLACE = [["`episode_index`, `episode_id`, `step_index`, `timestamp`", "as in executor", "where the row comes from"]]
+_PLANNER = [
+    ["`decision`", "string", "why the planner is asked: `start`, `change`, `interval`, `end`"],
+    ["`goal`", "string", "the task"],
+    ["`history`", "string list", "subtasks that were over before `subtask` began"],
+    ["`subtask`", "string", "what was being done when the planner was last shown a step"],
+    [
+        "`next_subtask`, `is_done`",
+        "string, bool",
+        "what is to be done from here on; empty and true: nothing",
+    ],
+    ["`outcome`", "string", "of the episode: `success`, `failure`, or empty"],
+    ["images, `observation.state`", "as in executor", "what is seen and measured at the step"],
+]
+_VQA = [
+    ["`kind`", "string", "what is asked about"],
+    ["`question`, `answer`", "string, string", "the last turn"],
+    ["`evidence`", "string", "what the answer follows from, as JSON"],
+    ["`images`, `cameras`", "image list, string list", "what the step shows; the camera of each"],
+]
 Mixed = Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
@@ -41,6 +62,22 @@ def text_notes(job: Job, mixed: Mixed) -> list[str]:
             notes.append(f"{name}: {refused:,} of {chosen.num_read:,} rows refused: {reasons}")
             notes += [f"{name}: {example}" for example in chosen.examples]
     return notes
+
+
+def _words(job: Job, config: str) -> list[list[str]]:
+    """What stands in the columns of the prompt."""
+    wording = job.texts.wording[config]
+    name = code(wording.renderer.template.name)
+    rows = [["`target`", "string", "the answer as text"]]
+    if wording.is_chat:
+        return [
+            *rows,
+            ["`prompt`, `completion`", "messages", f"template {name}: the last message, and all before it"],
+        ]
+    rows.append(["`prompt`", "string", f"template {name}"])
+    if wording.has_ids:
+        rows.append(["`input_ids`, `labels`, `loss_mask`", "lists", "prompt, target, end of text; -100 without loss"])
+    return rows
 
 
 def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -102,6 +139,7 @@ def _planner(job: Job) -> list[str]:
         f"({columns}), and the subtask that holds from the step on, or that the task is done. It is asked at the "
         f"beginning, where the subtask changes, every {every:g} s, and at the end. Episodes without subtasks give no "
         "rows.",
+        table(["column", "type", "meaning"], [*_PLACE, *_PLANNER, *_words(job, PLANNER)]),
         table(["asked at", "answer", "rows"], rows),
         *([f"Left out:\n\n{said}"] if said else []),
     ]
@@ -117,6 +155,7 @@ def _vqa(job: Job, mixed: Mixed) -> list[str]:
         "Questions from templates, whose answers follow from labels, stamps and numbers of the episodes, and from what "
         "the schema says that the numbers mean; no model was asked. The column `evidence` has what an answer follows "
         "from.",
+        table(["column", "type", "meaning"], [_SOURCE, *_PLACE, *_VQA, *_words(job, VQA)]),
         table(["kind", "answer", "rows"], rows),
         *([f"Kinds without evidence:\n\n{said}"] if said else []),
     ]
