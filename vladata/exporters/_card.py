@@ -8,7 +8,7 @@ import yaml
 from ..embodiment import Camera, Dimension
 from ._card_prompts import prompt_columns, prompt_section
 from ._files import Finished
-from ._folder import DATA
+from ._folder import SHARDS
 from ._gather import AGE_UNIT_NS
 from ._markdown import code, escape, table
 from ._plan import sum_refused
@@ -71,7 +71,7 @@ def _declared(finished: Finished, config: str) -> dict[str, object]:
         # go on serving the old rows after an export into the same folder.
         "description": f"{DESCRIPTIONS[config]}; content sha256 {finished.digest_of(config)}",
         "data_files": [
-            {"split": name, "path": f"{DATA}/{config}/{name}-*-of-{split.shards:05d}.parquet"}
+            {"split": name, "path": f"{SHARDS}/{config}/{name}-*-of-{split.shards:05d}.parquet"}
             for name, split in finished.configs[config].items()
         ],
     }
@@ -333,7 +333,7 @@ codes = np.array(rows[0]["action_codes"])[None]
 
 def _files() -> str:
     rows = [
-        [f"`{DATA}/`", "the shards"],
+        [f"`{SHARDS}/`", "the shards, a folder for each config"],
         ["`action_tokenizer/`", "representation, normalization, codec and ids with test vectors and one digest"],
         [
             "`norm_stats.json`, `dataset_statistics.json`",

@@ -25,6 +25,7 @@ __all__ = [
     "MANIFEST",
     "ORIGIN",
     "README",
+    "SHARDS",
     "TEXT_TOKENIZER",
     "TOKENIZER",
     "UNFINISHED",
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 MANIFEST, README, ORIGIN, UNFINISHED = "manifest.json", "README.md", ".origin.json", ".unfinished"
-DATA = "data"
+SHARDS = "data"
+DATA = f"{SHARDS}/executor"  # those with action codes
 TOKENIZER, TEXT_TOKENIZER = "action_tokenizer", "tokenizer"
 FORMAT = "vladata-export"
 SPARE_BYTES = 16 << 20
@@ -48,7 +50,7 @@ _SHARD = re.compile(r"[A-Za-z0-9_.]+-[0-9]{5,}-of-[0-9]{5,}\.parquet")
 
 def shard_name(config: str, split: str, index: int, count: int) -> str:
     """Path of a shard in the export."""
-    return f"{DATA}/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
+    return f"{SHARDS}/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
 def read_json(path: Path) -> dict[str, object] | None:
@@ -164,13 +166,13 @@ class ExportFolder:
 
     def sweep(self, shards: Collection[str]) -> None:
         """Remove temporary files, and shards that belong to no split of this export."""
-        configs = [p for p in (self.path / DATA).glob("*") if p.is_dir() and not p.is_symlink()]
+        configs = [p for p in (self.path / SHARDS).glob("*") if p.is_dir() and not p.is_symlink()]
         for folder in (self.path, *configs, self.path / TOKENIZER, self.path / TEXT_TOKENIZER, self.parts):
             for path in folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)
         for folder in configs:
             for path in folder.glob("*.parquet"):
-                if _SHARD.fullmatch(path.name) and f"{DATA}/{folder.name}/{path.name}" not in shards:
+                if _SHARD.fullmatch(path.name) and f"{SHARDS}/{folder.name}/{path.name}" not in shards:
                     path.unlink()
             with contextlib.suppress(OSError):
                 folder.rmdir()  # of a config that this export does not have

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import ExportError
@@ -37,7 +38,7 @@ JSON_MEMORY = 8 << 30
 STALL_S = 120.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Texts:
     """What the configs of text are made of, beside the episodes."""
 
@@ -53,8 +54,18 @@ class Texts:
 
     def external(self, split: str) -> tuple[ExternalRow, ...]:
         """Others' rows of a split, the sources mixed by a hash."""
-        rows = [r for chosen in self.chosen.values() for r in chosen.rows.get(split, ())]
-        return tuple(sorted(rows, key=lambda r: place("external", self.seed, r.key, r.source)))
+        return self._by_split.get(split, ())
+
+    @cached_property
+    def _by_split(self) -> dict[str, tuple[ExternalRow, ...]]:
+        rows: dict[str, list[ExternalRow]] = {}
+        for chosen in self.chosen.values():
+            for split, own in chosen.rows.items():
+                rows.setdefault(split, []).extend(own)
+        return {
+            split: tuple(sorted(own, key=lambda r: place("external", self.seed, r.key, r.source)))
+            for split, own in rows.items()
+        }
 
 
 def prepare_texts(

@@ -17,7 +17,7 @@ from ..store.dataset import Dataset
 from ..workers import Failed, run
 from ._compare import Compared, CompareUnit, compare_shard
 from ._files import FORMAT_VERSION
-from ._folder import DATA, FORMAT, MANIFEST, ORIGIN, TOKENIZER, UNFINISHED, hash_with_beats, read_json
+from ._folder import FORMAT, MANIFEST, ORIGIN, SHARDS, TOKENIZER, UNFINISHED, hash_with_beats, read_json
 from ._gather import EpisodeSource
 from ._options import ExportOptions
 from ._prepare import Progress, read_embodiment
@@ -192,7 +192,7 @@ def _compare_files(out: Path, manifest: _Manifest) -> list[str]:
         if (size, sha256) != (line["size"], line["sha256"]):
             problems.append(f"{name}: {size:,} bytes, or their SHA-256, differ from the manifest's")
     listed = {str(line["file"]) for line in manifest.files}
-    found = sorted(p.relative_to(out).as_posix() for p in (out / DATA).glob("*/*"))
+    found = sorted(p.relative_to(out).as_posix() for p in (out / SHARDS).glob("*/*"))
     return problems + [f"{name}: not in the manifest" for name in found if name not in listed]
 
 
