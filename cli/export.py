@@ -98,7 +98,7 @@ def export(
         out_json(result.to_dict())
     else:
         _print(result, output)
-    if result.refused or result.quarantined:
+    if result.is_lossy:
         raise typer.Exit(LOSSY)
 
 

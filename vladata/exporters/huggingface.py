@@ -50,6 +50,13 @@ class ExportResult:
     """Shards that an earlier run had written."""
     quarantined: int = 0
     """Episodes in quarantine that are left out."""
+    idle: int = 0
+    """Of the refused steps, those that were asked to be left out because nothing moves there."""
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether something is missing that nobody asked to be left out."""
+        return bool(self.quarantined) or sum(self.refused.values()) > self.idle
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -121,6 +128,7 @@ def export(
         tokenizer_digest=job.tokenizer.digest,
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
+        idle=sum(sum((g.idle or {}).values()) for g in prepared.gathered),
     )
 
 
