@@ -148,4 +148,4 @@ def _strata(prepared: Prepared) -> dict[str, dict[str, int]]:
 
 
 def _unsaid(prepared: Prepared) -> list[str]:
-    return [f"{name} not said: {count:,} episodes, not selected by it" for name, count in prepared.unsaid.items()]
+    return [f"{name} not said: {count:,} episodes" for name, count in prepared.unsaid.items()]
