@@ -142,7 +142,7 @@ class TestSessions:
 
 
 class TestStrata:
-    def test_tasks_and_outcomes_are_on_both_sides(self, make_dataset: MakeDataset) -> None:
+    def test_tasks_and_outcomes_are_on_both_sides(self, make_dataset: MakeDataset, tmp_path: Path) -> None:
         tasks = [Instruction(text=f"task {n % 3}") for n in range(12)]
         kinds = ["success" if n < 6 else "failure" for n in range(12)]
         dataset = make_dataset(
@@ -152,6 +152,10 @@ class TestStrata:
         planned = plan(dataset, SPLIT, workers=0)
         assert set(planned.strata) == {f"task {n} / {k}" for n in range(3) for k in ("success", "failure")}
         assert all(counts == {"train": 1, "validation": 1} for counts in planned.strata.values())
+        exported(dataset, tmp_path / "out")
+        card = (tmp_path / "out/README.md").read_text()
+        assert "| task / outcome | `train` | `validation` |" in card
+        assert "| task 0 / failure | 1 | 1 |" in card
 
 
 def test_verification_finds_a_group_in_two_splits(make_dataset: MakeDataset, tmp_path: Path) -> None:
