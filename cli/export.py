@@ -111,8 +111,7 @@ def export(
         out_json(result.to_dict())
     else:
         _print(result, output)
-    is_short = any(m["rows"] < m["wanted"] for mixed in result.mixed.values() for m in mixed.values())
-    if result.refused or result.quarantined or is_short or any(result.mixed_refused.values()):
+    if result.is_lossy:
         raise typer.Exit(LOSSY)
 
 

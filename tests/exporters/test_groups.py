@@ -108,7 +108,7 @@ class TestSessions:
     @pytest.mark.parametrize("seed", range(3))
     def test_a_session_is_never_on_both_sides(self, make_dataset: MakeDataset, tmp_path: Path, seed: int) -> None:
         days = [said(session=f"day {number % 5}") for number in range(15)]
-        splits = exported(make_dataset(*days, {}, {}), tmp_path / "out", seed=seed)
+        splits = exported(make_dataset(*days, {}, {}, cameras=()), tmp_path / "out", seed=seed)
         for day in range(5):
             assert len(sides(splits, [f"demo_{n:03d}.mcap" for n in range(15) if n % 5 == day])) == 1
         assert set(splits.values()) == set(HALVES)
@@ -120,14 +120,14 @@ class TestSessions:
             said(session="tuesday", scene="kitchen", operator="ben"),
             said(session="wednesday", operator="ben"),
         ]
-        dataset = make_dataset(*chain, *(said(session=f"other {k}") for k in range(3)))
+        dataset = make_dataset(*chain, *(said(session=f"other {k}") for k in range(3)), cameras=())
         for seed in range(2):
             by = ("session", "scene", "operator")
             splits = exported(dataset, tmp_path / f"out{seed}", seed=seed, group_by=by)
             assert len(sides(splits, ["demo_000.mcap", "demo_001.mcap", "demo_002.mcap"])) == 1
 
     def test_who_does_not_say_is_a_group_of_its_own_and_counted(self, make_dataset: MakeDataset) -> None:
-        dataset = make_dataset(said(session="monday"), said(session="monday"), {}, {})
+        dataset = make_dataset(said(session="monday"), said(session="monday"), {}, {}, cameras=())
         planned = plan(dataset, SPLIT, workers=0)
         assert planned.groups["groups"] == 3
         assert "session not said: 2 episodes, each a group of its own" in planned.lines()
@@ -135,26 +135,31 @@ class TestSessions:
     def test_one_session_is_one_split_and_the_empty_one_is_told(
         self, make_dataset: MakeDataset, tmp_path: Path
     ) -> None:
-        dataset = make_dataset(*[said(session="monday")] * 4)
+        dataset = make_dataset(*[said(session="monday")] * 4, cameras=())
         result = export(dataset, tmp_path / "out", SPLIT, workers=0)
         assert set(result.splits) == {"train"}
         assert "split validation is empty; there are 1 groups of episodes that never part" in result.notes
 
 
 class TestStrata:
-    def test_tasks_and_outcomes_are_on_both_sides(self, make_dataset: MakeDataset) -> None:
+    def test_tasks_and_outcomes_are_on_both_sides(self, make_dataset: MakeDataset, tmp_path: Path) -> None:
         tasks = [Instruction(text=f"task {n % 3}") for n in range(12)]
         kinds = ["success" if n < 6 else "failure" for n in range(12)]
         dataset = make_dataset(
-            *({"instructions": (t,), "outcomes": (Outcome(kind=k),)} for t, k in zip(tasks, kinds, strict=True))  # type: ignore[arg-type]
+            *({"instructions": (t,), "outcomes": (Outcome(kind=k),)} for t, k in zip(tasks, kinds, strict=True)),  # type: ignore[arg-type]
+            cameras=(),
         )
         planned = plan(dataset, SPLIT, workers=0)
         assert set(planned.strata) == {f"task {n} / {k}" for n in range(3) for k in ("success", "failure")}
         assert all(counts == {"train": 1, "validation": 1} for counts in planned.strata.values())
+        exported(dataset, tmp_path / "out")
+        card = (tmp_path / "out/README.md").read_text()
+        assert "| task / outcome | `train` | `validation` |" in card
+        assert "| task 0 / failure | 1 | 1 |" in card
 
 
 def test_verification_finds_a_group_in_two_splits(make_dataset: MakeDataset, tmp_path: Path) -> None:
-    dataset = make_dataset(*[said(session="monday")] * 2, {}, {})
+    dataset = make_dataset(*[said(session="monday")] * 2, {}, {}, cameras=())
     out = tmp_path / "out"
     exported(dataset, out)
     assert verify(out, dataset.path, workers=0).problems == ()

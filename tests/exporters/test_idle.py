@@ -141,6 +141,7 @@ class TestExport:
         assert [place for place, _, _ in preview.episodes] == ["demo_000.mcap", "demo_001.mcap"]
         assert preview.steps == sum(planned.refused.values()) == sum(preview.tasks.values())
         assert preview.of == 153
+        assert planned.to_dict()["idle"] == {**preview.to_dict(), "share": preview.steps / 153, "is_beyond": False}
         lines = planned.lines()
         assert f"idle: {preview.steps} of 153 steps ({preview.share:.1%}) are no rows" in lines
         assert not any(line.startswith("would be refused") for line in lines)
@@ -158,7 +159,8 @@ class TestExport:
     def test_what_was_left_out_is_verified(self, make_dataset: Callable[..., Dataset], tmp_path: Path) -> None:
         dataset, out = self.dataset(make_dataset), tmp_path / "out"
         result = export(dataset, out, self.options(), workers=0)
-        assert set(result.refused) == {"nothing moves (middle)"}
+        assert result.refused == {"nothing moves (middle)": result.idle}
+        assert not result.is_lossy  # it was asked for
         assert verify(out, dataset.path, workers=0).problems == ()
         # Other thresholds are other rows: nothing of the first export is kept.
         again = export(dataset, out, self.options(seconds=1.5), workers=0)

@@ -17,7 +17,7 @@ THREE = {"train": 0.7, "validation": 0.2, "test": 0.1}
 
 
 @given(episodes=episodes, seed=st.integers(0, 5), data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_the_episodes_decides_nothing(
     episodes: list[tuple[str, tuple[str, str]]], seed: int, data: st.DataObject
 ) -> None:
@@ -30,7 +30,7 @@ def test_the_order_of_the_episodes_decides_nothing(
 
 
 @given(episodes=episodes, seed=st.integers(0, 5))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_a_group_is_never_in_two_splits_and_no_split_is_empty(
     episodes: list[tuple[str, tuple[str, str]]], seed: int
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_group_is_never_in_two_splits_and_no_split_is_empty(
 
 
 @given(counts=st.lists(st.integers(1, 60), min_size=1, max_size=8), seed=st.integers(0, 5))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_every_stratum_has_about_the_shares_of_the_whole(counts: list[int], seed: int) -> None:
     strata = [(f"task {k}",) for k, count in enumerate(counts) for _ in range(count)]
     splits = assign_splits([str(i) for i in range(len(strata))], THREE, seed, strata)

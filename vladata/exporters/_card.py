@@ -22,6 +22,8 @@ MAX_TASKS = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
+MOST_STRATA = 20
+"""Strata that are listed."""
 MOST_ROWS = 50
 """Episodes in quarantine that are named."""
 
@@ -109,8 +111,19 @@ def _splits(finished: Finished) -> str:
     return (
         f"## Splits and outcomes\n\n{table(header, rows)}\n\nEpisodes are split whole, by a hash of their content with "
         f"seed {options.seed}{strata}; episodes of equal content are in one split, and so are those of a group. "
-        f"Outcomes count episodes, also those without a row.\n{left}"
+        f"Outcomes count episodes, also those without a row.\n{left}{_strata(finished)}"
     )
+
+
+def _strata(finished: Finished) -> str:
+    """How the episodes of each stratum came out."""
+    strata, options = finished.job.prepared.episodes_by_stratum, finished.job.options
+    if len(strata) < 2:
+        return ""
+    rows = [[escape(name), *(f"{n:,}" for n in counts.values())] for name, counts in list(strata.items())[:MOST_STRATA]]
+    more = f"\n\nand {len(strata) - MOST_STRATA:,} smaller ones" if len(strata) > MOST_STRATA else ""
+    header = [" / ".join(map(escape, options.stratify_by)), *map(code, options.splits)]
+    return f"\n\nEpisodes by stratum:\n\n{table(header, rows)}{more}"
 
 
 def _robot(finished: Finished) -> str:

@@ -134,6 +134,10 @@ class IdlePreview:
             f"{self.limit:.1%}{worst if self.episodes else ''} (idle.limit sets it, --dry-run shows the rest)"
         )
 
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {**asdict(self), "share": self.share, "is_beyond": self.is_beyond}
+
     def lines(self) -> list[str]:
         """For people."""
         listed = [f"idle: {self.steps:,} of {self.of:,} steps ({self.share:.1%}) are no rows"]
@@ -196,7 +200,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
-        return asdict(self)
+        return {**asdict(self), "idle": self.idle and self.idle.to_dict()}
 
     def lines(self) -> list[str]:
         """For people."""

@@ -1,5 +1,6 @@
 """Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,6 +60,15 @@ class Prepared:
         """Episodes of which no step is a row, by place."""
         pairs = zip(self.sources, self.gathered, strict=True)
         return tuple(source.entry.place for source, g in pairs if g.num_rows == 0)
+
+    @property
+    def episodes_by_stratum(self) -> dict[str, dict[str, int]]:
+        """Episodes by stratum and split, the largest stratum first."""
+        total: dict[str, Counter[str]] = {}
+        for stratum, split in zip(self.strata, self.splits, strict=True):
+            total.setdefault(" / ".join(part or "not said" for part in stratum), Counter())[split] += 1
+        ordered = sorted(total.items(), key=lambda item: (-item[1].total(), item[0]))
+        return {name: {s: counts[s] for s in self.options.splits} for name, counts in ordered}
 
 
 def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress: Progress) -> Prepared:

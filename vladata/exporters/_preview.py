@@ -126,7 +126,7 @@ def make_plan(prepared: Prepared, tokenizer: ActionTokenizer, num_workers: int, 
         tasks=_tasks(gathered),
         idle=idle_preview(prepared),
         groups=prepared.grouping.to_dict(),
-        strata=_strata(prepared),
+        strata=prepared.episodes_by_stratum,
         notes=(*prepared.grouping.lines(), *_unsaid(prepared)),
     )
 
@@ -138,14 +138,5 @@ def _tasks(gathered: Sequence[Gathered]) -> dict[str, int]:
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _strata(prepared: Prepared) -> dict[str, dict[str, int]]:
-    """Episodes of each stratum by split, the largest first."""
-    total: dict[str, Counter[str]] = {}
-    for stratum, split in zip(prepared.strata, prepared.splits, strict=True):
-        total.setdefault(" / ".join(part or "not said" for part in stratum), Counter())[split] += 1
-    ordered = sorted(total.items(), key=lambda item: (-item[1].total(), item[0]))
-    return {name: {s: counts[s] for s in prepared.options.splits} for name, counts in ordered}
-
-
 def _unsaid(prepared: Prepared) -> list[str]:
-    return [f"{name} not said: {count:,} episodes, not selected by it" for name, count in prepared.unsaid.items()]
+    return [f"{name} not said: {count:,} episodes" for name, count in prepared.unsaid.items()]

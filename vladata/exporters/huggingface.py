@@ -71,6 +71,15 @@ class ExportResult:
     """Shards that an earlier run had written."""
     quarantined: int = 0
     """Episodes in quarantine that are left out."""
+    idle: int = 0
+    """Of the refused steps, those that were asked to be left out because nothing moves there."""
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether something is missing that nobody asked to be left out."""
+        is_short = any(m["rows"] < m["wanted"] for splits in self.mixed.values() for m in splits.values())
+        is_refused = sum(self.refused.values()) > self.idle or any(self.mixed_refused.values())
+        return bool(self.quarantined) or is_short or is_refused
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -150,6 +159,7 @@ def export(
         tokenizer_digest=job.tokenizer.digest,
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
+        idle=sum(sum((g.idle or {}).values()) for g in prepared.gathered),
     )
 
 
