@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .documents import canonical_json
+from .canonical import canonical_json
 from .errors import TokenizeError
 from .text import printable
 from .tokenizers import Codes, TokenRows

@@ -33,7 +33,7 @@ from .actions.chunks import MAX_HORIZON, ChunkEnd
 from .actions.normalization import Normalization
 from .actions.representation import Representation
 from .actions.sampling import sample_chunks
-from .documents import canonical_json
+from .canonical import canonical_json
 from .errors import PluginNotFoundError, TokenizeError
 from .text import printable
 from .tokenizers import ActionCodec, Codes, Decoded, TokenRows

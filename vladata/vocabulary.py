@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .actions.plain import STRICT, from_plain, to_plain
+from .actions.plain import from_plain, to_plain
 from .errors import TokenizeError
 from .text import printable
 from .tokenizers import Codes, TokenRows
@@ -57,8 +57,6 @@ class VocabularyKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """The map from codes to ids, whole."""
-
-    __pydantic_config__ = STRICT
 
     kind: VocabularyKind
     ids: Pieces

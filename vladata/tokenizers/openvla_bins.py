@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, no_files, outside, repaired_codes
 
@@ -26,8 +26,6 @@ _CENTRES: FloatArray = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """OpenVLA's bins; without options, as they are fixed."""
-
-    __pydantic_config__ = STRICT
 
     @property
     def num_codes(self) -> int:
