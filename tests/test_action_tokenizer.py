@@ -19,7 +19,7 @@ from vladata.actions.chunks import ChunkEnd, ChunkRule
 from vladata.actions.normalization import Normalization, NormalizationMode, passes_through
 from vladata.actions.representation import Representation
 from vladata.actions.statistics import gather_statistics
-from vladata.documents import canonical_json
+from vladata.canonical import canonical_json
 from vladata.embodiment import Signal
 from vladata.errors import TokenizeError
 from vladata.units import Kind, Mode, RotationConvention, Unit
@@ -391,9 +391,9 @@ class TestStored:
 def resign(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a stored tokenizer and give it the digest of its new content."""
     document = json.loads((folder / FILE_NAME).read_text())
-    document.pop("digest")
     change(document)
-    document["digest"] = hashlib.sha256(canonical_json(document).encode()).hexdigest()
+    covered = {k: v for k, v in document.items() if k not in {"digest", "created_with"}}
+    document["digest"] = hashlib.sha256(canonical_json(covered).encode()).hexdigest()
     (folder / FILE_NAME).write_text(json.dumps(document))
 
 

@@ -58,6 +58,8 @@ class ActionDimension:
     """Grippers: the recorded value that means open."""
     closed_value: float | None = None
     """Grippers: the recorded value that means closed."""
+    normalized: bool = False
+    """Whether the recorder had scaled the value, so that `unit` says nothing about its size."""
 
     @property
     def is_converted(self) -> bool:
@@ -167,6 +169,7 @@ class Representation:
                     reference_frame=signal.reference_frame,
                     open_value=dimension.open_value,
                     closed_value=dimension.closed_value,
+                    normalized=dimension.normalized,
                 )
             )
         return cls(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import plugins
-from ..action_tokenizer import ActionTokenizer
+from ..action_tokenizer import ActionTokenizer, EmbodimentFacts
 from ..actions.normalization import Normalization, NormalizationMode, passes_through
 from ..actions.statistics import Statistics, StatisticsAccumulator
 from ..embodiment import Embodiment
@@ -194,6 +194,9 @@ def build_tokenizer(prepared: Prepared, options: ExportOptions, base: BaseTokeni
         rate_hz=layout.embodiment.rate_hz,
         chunk_end=layout.rule.chunk_end,
         vocabulary=None if base is None else _vocabulary(codec.num_codes, options, base),
+        embodiment=EmbodimentFacts(
+            name=layout.embodiment.name, version=layout.embodiment.version, digest=layout.embodiment.digest
+        ),
     )
 
 
