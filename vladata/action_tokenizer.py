@@ -182,10 +182,10 @@ class ActionTokenizer:
         Raises:
             TokenizeError: Something differs; the first difference is told.
         """
-        _same("dimension", names, self.names)
-        _same("the unit of dimension", units, [str(d.unit) for d in self.representation.dimensions])
+        _same("dimensions", names, self.names)
+        _same("units", units, [str(d.unit) for d in self.representation.dimensions])
         if self.representation.needs_state:
-            _same("observation", state_names, self.representation.state_names)
+            _same("observations", state_names, self.representation.state_names)
         if rate_hz is not None and not math.isclose(rate_hz, self.rate_hz, rel_tol=_RATE_TOLERANCE):
             raise TokenizeError(f"the rate is {rate_hz} Hz; must be {self.rate_hz} Hz, as the tokenizer was made for")
         own = None if self.embodiment is None else self.embodiment.digest
@@ -389,9 +389,9 @@ def _same(what: str, given: Sequence[str] | None, own: Sequence[str]) -> None:
     if given is None or list(given) == list(own):
         return
     if len(given) != len(own):
-        raise TokenizeError(f"there are {len(given)} of {what}; must be {len(own)}: {', '.join(own)}")
+        raise TokenizeError(f"there are {len(given)} {what}; must be {len(own)}: {', '.join(own)}")
     at = next(i for i, (one, other) in enumerate(zip(given, own, strict=True)) if one != other)
-    raise TokenizeError(f"{what} {at} is {printable(str(given[at]))!r}; must be {own[at]!r}, as the tokenizer has it")
+    raise TokenizeError(f"{what}[{at}] is {printable(str(given[at]))!r}; must be {own[at]!r}, as the tokenizer has it")
 
 
 def _with_reference(chunks: FloatArray) -> FloatArray:
