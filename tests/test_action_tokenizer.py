@@ -595,6 +595,8 @@ def _put(document: Any, place: tuple[str | int, ...], value: Any) -> None:
     with contextlib.suppress(TypeError, IndexError, KeyError):
         for key in place[:-1]:
             document = document[key]
+        if isinstance(document, dict) is not isinstance(place[-1], str):
+            return
         if value is GONE:
             del document[place[-1]]
         else:

@@ -203,13 +203,19 @@ class ActionTokenizer:
         """
         return self._vocabulary().encode(codes)
 
-    def from_ids(self, ids: TokenRows | ArrayLike) -> Codes:
+    def from_ids(self, ids: TokenRows | ArrayLike, *, any_length: bool = False) -> Codes:
         """The codes of ids that a model gave, strictly.
+
+        Args:
+            ids: Rows of ids of action tokens only, without the end of the text.
+            any_length: Whether rows may hold another number of codes than a chunk has, as `decode_relaxed` takes them.
 
         Raises:
             TokenizeError: There is no vocabulary, or an id is none of an action code, with its position.
         """
-        return self._vocabulary().decode(ids, self.codec.length(self.horizon, self.dims))
+        rows = TokenRows.of(ids) if isinstance(ids, list | tuple) else ids
+        length = None if any_length else self.codec.length(self.horizon, self.dims)
+        return self._vocabulary().decode(rows, length)
 
     def count_clipped(self, chunks: ArrayLike, is_pad: BoolArray | None = None) -> Int64Array:
         """How many values of each dimension encoding clips.
