@@ -9,7 +9,7 @@ one-hot terminate dimension is no action value and has no place here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,8 @@ MAX_CODES = 1 << 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """RT-1's bins between two bounds per dimension."""
+
+    learns: ClassVar[bool] = False
 
     low: tuple[float, ...] = (-1.0,)
     """Lower bound of each dimension, [D], or one for all; used as float32."""
