@@ -432,7 +432,8 @@ class TestStored:
         action = Signal.model_validate({"name": "target", "dimensions": dims})
         ends = np.stack([np.full(64, -1 / 3), np.full(64, 2 / 3)])
         huge = dataclasses.replace(
-            long,
+            build(),
+            horizon=1100,
             representation=Representation.build([action], []),
             normalization=Normalization.fit(gather_statistics(lambda: [ends], wide), NormalizationMode.MIN_MAX),
         )
@@ -482,6 +483,7 @@ class TestHostile:
             (lambda d: d["test_vectors"].update(codes=[[10**30]]), "rows of integers"),
             (lambda d: d["test_vectors"].update(codes=[[[1], [1, 2]]]), "rows of integers"),
             (lambda d: d["test_vectors"].update(decoded=[]), "test_vectors.decoded"),
+            (lambda d: d["test_vectors"].update(state=[]), "test_vectors.state is given; must be null"),
             (lambda d: d["test_vectors"].update(num_clipped=[1]), "clipped differently"),
             (lambda d: d["normalization"].update(low=[-1e308] * 6, high=[1e308] * 6), "must be finite"),
             (lambda d: d["representation"]["dimensions"][0].update(unit="mile"), "dimensions.0.unit: 'mile'; must be"),
@@ -555,7 +557,7 @@ class TestHostile:
         whole["test_vectors"] = {k: v and v[:3] for k, v in whole["test_vectors"].items()}
         places = list(_places(whole, ()))
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=50, deadline=None)
         @given(st.lists(st.tuples(st.sampled_from(places), anything), min_size=1, max_size=2))
         def change(changes: list[tuple[tuple[str | int, ...], Any]]) -> None:
             (tmp_path / FILE_NAME).write_text(json.dumps(whole))
@@ -565,7 +567,7 @@ class TestHostile:
 
         change()
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(st.sampled_from([FILE_NAME, IDS_FILE_NAME]), st.integers(0, 5000), st.binary(max_size=8))
     def test_no_damage_of_a_file_raises_anything_else(self, name: str, at: int, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:

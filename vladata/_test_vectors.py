@@ -71,6 +71,8 @@ def replay(tokenizer: _Tokenizer, vectors: object) -> None:
     """
     if not isinstance(vectors, dict) or not vectors.get("chunks"):
         raise TokenizeError(f"{FILE_NAME}: test_vectors are missing")
+    if vectors.get("state") is not None and not tokenizer.representation.needs_state:
+        raise TokenizeError(f"{FILE_NAME}: test_vectors.state is given; must be null, for no action is relative to it")
     state = None if vectors.get("state") is None else array(vectors, "state", np.float64)
     # What overflows is not finite, and that is told.
     with np.errstate(all="ignore"):
