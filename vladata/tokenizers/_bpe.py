@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import TokenizeError
 from ..text import clip, printable
 from . import TokenRows
-from ._bpe_kernel import BoolArray, Int64Array, Kernel, SymbolArray, build_kernel
+from ._bpe_kernel import Int64Array, Kernel, SymbolArray, build_kernel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -177,13 +177,13 @@ class Bpe:
         return [e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def concatenated(tokens: Int64Array, starts: Int64Array, table: NDArray[np.generic]) -> tuple[NDArray[np.generic], Int64Array]:
+def concatenated(tokens: Int64Array, starts: Int64Array, table: Int64Array) -> tuple[Int64Array, Int64Array]:
     """What tokens stand for, end to end.
 
     Args:
         tokens: [M].
         starts: Token t stands for table[starts[t]:starts[t + 1]].
-        table: Bytes or numbers.
+        table: Symbols.
 
     Returns:
         Those of all tokens, and where those of each begin and end, [M + 1].

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Kernel", "build_kernel"]
+__all__ = ["BoolArray", "Int64Array", "Kernel", "SymbolArray", "build_kernel"]
 
 Int64Array = NDArray[np.int64]
 SymbolArray = NDArray[np.uint16]
@@ -23,7 +23,7 @@ BoolArray = NDArray[np.bool_]
 
 MAX_IDS = 4096
 """The table of pairs has this many rows and columns at most."""
-MAX_EDGES = 1 << 24
+MAX_EDGES = 1 << 21
 """States times symbols of the automaton, at most."""
 BLOCK = 1 << 20
 """Symbols at a time."""
@@ -67,9 +67,8 @@ class Runs:
         is_unit[offsets[:-1]] = True
         units = np.flatnonzero(is_unit)
         sizes = np.diff(units, append=len(symbols))
-        table, starts = self._table(int(sizes.max()))
-        starts_at = starts[sizes]
-        counts = starts[sizes + 1] - starts_at
+        table, starts, lengths = self._table(sizes)
+        starts_at, counts = starts[sizes], lengths[sizes]
         plain = ~is_run[units]
         counts[plain] = 1
         ends = np.cumsum(counts)
@@ -80,14 +79,17 @@ class Runs:
         places = np.concatenate([[0], ends])
         return merged, places[_places(is_unit)[offsets]]
 
-    def _table(self, longest: int) -> tuple[SymbolArray, Int64Array]:
-        """What runs of 0 to `longest` become, end to end, and where each begins."""
+    def _table(self, sizes: Int64Array) -> tuple[SymbolArray, Int64Array, Int64Array]:
+        """What runs of these sizes become, end to end; where that begins and how long it is, by size."""
         most = len(self.doubled)
-        runs = np.arange(longest + 1)
-        powers = [(self.symbol, *self.doubled)[k] for k in range(most, -1, -1)]
+        present = np.bincount(sizes)
+        runs = np.flatnonzero(present)
+        powers = np.array([(self.symbol, *self.doubled)[k] for k in range(most, -1, -1)], dtype=np.uint16)
         counts = np.array([runs >> most, *((runs >> k) & 1 for k in range(most - 1, -1, -1))])
-        values = np.repeat(np.tile(np.array(powers, dtype=np.uint16), longest + 1), counts.T.reshape(-1))
-        return values, np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+        starts, lengths = np.zeros_like(present), np.zeros_like(present)
+        lengths[runs] = counts.sum(axis=0)
+        starts[runs] = np.cumsum(lengths[runs]) - lengths[runs]
+        return np.repeat(np.tile(powers, len(runs)), counts.T.reshape(-1)), starts, lengths
 
 
 def _places(is_kept: BoolArray) -> Int64Array:
@@ -272,7 +274,7 @@ def _leading_runs(symbol_ids: Sequence[int], rules: Sequence[Rule]) -> tuple[Run
     return (Runs(pair=pair, symbol=symbol, doubled=tuple(doubled)) if count else None), count
 
 
-def _crossing_ranks(rules: Sequence[Rule], rank: dict[int, int], num_ids: int) -> NDArray[np.int32]:
+def _crossing_ranks(rules: Sequence[Rule], rank: dict[int, int], num_ids: int) -> NDArray[np.int16]:
     """Rank of the first merge across the border of two tokens, [V, V]; the number of rules where there is none.
 
     A rule (x, y) merges across where x ends the left token and y begins the right one at the rule's turn: neither may
@@ -286,7 +288,7 @@ def _crossing_ranks(rules: Sequence[Rule], rank: dict[int, int], num_ids: int) -
     for left, right, whole in rules:
         right_parts.setdefault(right, []).append(whole)
         left_parts.setdefault(left, []).append(whole)
-    ranks = np.full((num_ids, num_ids), len(rules), dtype=np.int32)
+    ranks = np.full((num_ids, num_ids), len(rules), dtype=np.int16)
     for number in range(len(rules) - 1, -1, -1):
         left, right, _ = rules[number]
         rows = 1 + sum(right_size[p] for p in right_parts.get(left, ()) if rank[p] > number)

@@ -4,6 +4,7 @@ Source: Radford et al., Language Models are Unsupervised Multitask Learners, 201
 pre-tokenizer `ByteLevel` of the library `tokenizers`.
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import TokenRows
-from ._bpe import Bpe, BoolArray, Int64Array, PointArray, SymbolArray, concatenated, read_vocabulary
+from ._bpe import Bpe, PointArray, concatenated, read_vocabulary
+from ._bpe_kernel import BoolArray, Int64Array, SymbolArray
 
 __all__ = ["ByteLevel", "byte_level"]
 
@@ -74,15 +76,17 @@ class ByteLevel(Bpe):
         return np.zeros(MAX_POINT + 1, dtype=np.int8)
 
     @cached_property
-    def _bytes(self) -> tuple[Int64Array, NDArray[np.uint8]]:
-        """Where the bytes of each token begin, [V + 1], and all bytes."""
-        texts = [
+    def _table(self) -> tuple[tuple[bytes, ...], BoolArray, Int64Array, Int64Array]:
+        """Bytes of each token; whether they are parts of symbols; where its symbols begin, [V + 1]; all symbols."""
+        texts = tuple(
             # As the library decodes tokens that were never made of bytes.
             bytes(_BYTE_OF[c] for c in token) if all(c in _BYTE_OF for c in token) else token.encode()
             for token in self.vocabulary.tokens
-        ]
-        starts = np.concatenate([[0], np.cumsum([len(t) for t in texts])]).astype(np.int64)
-        return starts, np.frombuffer(b"".join(texts), dtype=np.uint8)
+        )
+        symbols = [_symbols(t) for t in texts]
+        starts = np.concatenate([[0], np.cumsum([len(s) for s in symbols])]).astype(np.int64)
+        is_part = np.array([not _is_whole(t) for t in texts])
+        return texts, is_part, starts, np.array([s for own in symbols for s in own], dtype=np.int64)
 
     def words(self, points: PointArray) -> tuple[SymbolArray, Int64Array, Int64Array]:
         """See `Bpe.words`; symbols are bytes."""
@@ -119,59 +123,64 @@ class ByteLevel(Bpe):
                 return kind
         return _SPACE
 
-    def points(self, rows: TokenRows) -> tuple[Int64Array, Int64Array, Int64Array]:
+    def points(self, rows: TokenRows) -> tuple[Int64Array, Int64Array]:
         """The symbols of tokens.
 
         Args:
             rows: 0 <= token < V.
 
         Returns:
-            Code points of all rows, end to end, NO_SYMBOL where bytes are none; where those of each row begin and
-            end, [N + 1]; and the token, among all, that each begins in.
+            Code points of all tokens, end to end, NO_SYMBOL where bytes are none; and where those of each begin and
+            end, [M + 1]. A symbol that is cut into several tokens belongs to the first one.
         """
-        starts, table = self._bytes
-        found, ends = concatenated(rows.values, starts, table)
-        bounds = ends[rows.offsets]
-        is_first = (found & 0xC0) != 0x80
-        filled = np.flatnonzero(np.diff(bounds))
-        whole = _decoded(found.tobytes()) if is_first[bounds[filled]].all() else None
-        if whole is None:
-            parts = [_symbols(found[a:b].tobytes()) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-            sizes = np.concatenate([np.zeros(0, dtype=np.int64), *(s for _, s in parts)])
-            points = np.concatenate([np.zeros(0, dtype=np.int64), *(p for p, _ in parts)])
-            offsets = np.concatenate([[0], np.cumsum([len(p) for p, _ in parts])]).astype(np.int64)
-            at = np.cumsum(sizes) - sizes
-        else:
-            points = np.minimum(whole, NO_SYMBOL)
-            at = np.flatnonzero(is_first)
-            offsets = np.searchsorted(at, bounds)
-        return points, offsets, np.searchsorted(ends, at, side="right") - 1
+        _, is_part, starts, table = self._table
+        values = rows.values
+        parts = np.flatnonzero(is_part[values])
+        if len(parts):
+            values, starts, table = self._joined(rows, parts)
+        return concatenated(values, starts, table)
+
+    def _joined(self, rows: TokenRows, parts: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Tokens with one of their own for each group of parts of symbols, and the table with these.
+
+        Whole tokens begin and end with whole symbols, so that what is between them stands by itself.
+        """
+        texts, _, starts, table = self._table
+        is_new = np.ones(len(parts), dtype=np.bool_)
+        is_new[1:] = (np.diff(parts) != 1) | np.isin(parts[1:], rows.offsets)
+        begins = np.flatnonzero(is_new)
+        ids = rows.values[parts].tolist()
+        numbers: dict[tuple[int, ...], int] = {(): 0}
+        bounds = [*begins.tolist(), len(parts)]
+        found = [numbers.setdefault(tuple(ids[a:b]), len(numbers)) for a, b in itertools.pairwise(bounds)]
+        symbols = [_symbols(b"".join(texts[i] for i in group)) for group in numbers]
+        values = rows.values.copy()
+        values[parts] = self.num_ids
+        values[parts[begins]] = self.num_ids + np.array(found, dtype=np.int64)
+        new_starts = starts[-1] + np.cumsum([len(s) for s in symbols])
+        new = np.array([s for own in symbols for s in own], dtype=np.int64)
+        return values, np.concatenate([starts, new_starts]), np.concatenate([table, new])
 
 
-def _decoded(encoded: bytes) -> Int64Array | None:
+def _is_whole(encoded: bytes) -> bool:
     try:
-        return np.frombuffer(encoded.decode().encode("utf-32-le"), dtype="<u4").astype(np.int64)
+        encoded.decode()
     except UnicodeDecodeError:
-        return None
+        return False
+    return True
 
 
-def _symbols(encoded: bytes) -> tuple[Int64Array, Int64Array]:
-    """Code points of one row and the bytes of each; as many NO_SYMBOL as the library makes replacement characters."""
-    points, sizes = [], []
+def _symbols(encoded: bytes) -> list[int]:
+    """Code points; NO_SYMBOL where one is too high, and as often as the library makes replacement characters."""
+    points = []
     while encoded:
         try:
-            text, skip = encoded.decode(), 0
-            good = len(encoded)
+            text, skipped = encoded.decode(), len(encoded)
         except UnicodeDecodeError as error:
-            good, skip = error.start, error.end - error.start
-            text = encoded[:good].decode()
+            text, skipped = encoded[: error.start].decode() + chr(NO_SYMBOL), error.end
         points += [min(ord(c), NO_SYMBOL) for c in text]
-        sizes += [len(c.encode()) for c in text]
-        if skip:
-            points.append(NO_SYMBOL)
-            sizes.append(skip)
-        encoded = encoded[good + skip :]
-    return np.array(points, dtype=np.int64), np.array(sizes, dtype=np.int64)
+        encoded = encoded[skipped:]
+    return points
 
 
 def _word_starts(flat: PointArray, kinds: NDArray[np.int8], length: int) -> BoolArray:

@@ -30,11 +30,11 @@ class Ties(Enum):
     """As if there were no rounding errors: to the even one, the same on every machine."""
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def basis(horizon: int) -> FloatArray:
     """The matrix C of DCT-II, orthonormal: coefficients are C @ chunk, and the chunk is C.T @ coefficients, [H, H]."""
     steps, number = np.arange(horizon), np.arange(horizon)[:, None]
-    matrix = np.cos(np.pi * (2 * steps + 1) * number / (2 * horizon)) * np.sqrt(2.0 / horizon)
+    matrix: FloatArray = np.cos(np.pi * (2 * steps + 1) * number / (2 * horizon)) * np.sqrt(2.0 / horizon)
     matrix[0] = np.sqrt(1.0 / horizon)
     matrix.setflags(write=False)
     return matrix
@@ -48,9 +48,14 @@ def error_bound(horizon: int, scale: float, largest: float) -> float:
         scale: Integers per unit.
         largest: Absolute value.
     """
-    spread = float(np.abs(basis(horizon)).sum(axis=0).max())
     rounding = 16.0 * float(np.finfo(np.float64).eps) * horizon * (largest + 1.0 / scale)
-    return spread * (0.5 + _NEAR) / scale + rounding
+    return _spread(horizon) * (0.5 + _NEAR) / scale + rounding
+
+
+@lru_cache(maxsize=32)
+def _spread(horizon: int) -> float:
+    """Most that errors of 1 in all coefficients add up to at one step."""
+    return float(np.abs(basis(horizon)).sum(axis=0).max())
 
 
 def quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
@@ -71,7 +76,7 @@ def quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
         chunks = np.clip(chunks, -LARGEST, LARGEST)
     exact = np.matmul(basis(chunks.shape[1]), chunks)
     exact *= scale
-    rounded = np.rint(exact)
+    rounded: FloatArray = np.rint(exact)
     exact -= rounded
     off = np.abs(exact)
     if ties is Ties.TO_EVEN:
@@ -89,7 +94,8 @@ def quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
 
 def restored(coefficients: FloatArray, scale: float) -> FloatArray:
     """The values that whole coefficients stand for, [N, H, D]."""
-    return np.matmul(basis(coefficients.shape[1]).T, coefficients / scale)
+    values: FloatArray = np.matmul(basis(coefficients.shape[1]).T, coefficients / scale)
+    return values
 
 
 def _fast_transform(rows: FloatArray) -> FloatArray:

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..actions.chunks import MAX_HORIZON
 from ..errors import TokenizeError
 from ..text import printable
 from . import FloatArray, TokenRows
 
-__all__ = ["Coefficients", "checked_scale", "fitted", "known_ids", "strict_ids", "taken", "whole_number"]
+__all__ = [
+    "Coefficients",
+    "checked_scale",
+    "checked_shape",
+    "fitted",
+    "known_ids",
+    "strict_ids",
+    "taken",
+    "whole_number",
+]
 
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -26,12 +36,15 @@ class Coefficients:
     """[M]."""
     is_wrong: BoolArray
     """None, or outside of the range, [M]."""
-    offsets: Int64Array
-    """Of the rows, [N + 1]."""
     tokens: TokenRows
     """What they were decoded from."""
-    origins: Int64Array
-    """The token, among all, that each begins in, [M]."""
+    ends: Int64Array
+    """Coefficients of token m, among all, are values[ends[m]:ends[m + 1]]."""
+
+    @property
+    def offsets(self) -> Int64Array:
+        """Of the rows, [N + 1]."""
+        return self.ends[self.tokens.offsets]
 
     def strict(self, horizon: int, dims: int, low: int, high: int) -> FloatArray:
         """All coefficients, [N, H, D].
@@ -41,7 +54,8 @@ class Coefficients:
         """
         wrong = np.flatnonzero(self.is_wrong)
         if len(wrong):
-            token, value = int(self.origins[wrong[0]]), int(self.values[wrong[0]])
+            value = int(self.values[wrong[0]])
+            token = int(np.searchsorted(self.ends, wrong[0], side="right")) - 1
             place = f"{self.tokens.place(token, 'codes')} is {self.tokens.values[token]}"
             if value == NO_COEFFICIENT:
                 raise TokenizeError(f"{place}; with the codes beside it, it must be whole symbols of UTF-8")
@@ -64,14 +78,15 @@ class Coefficients:
         Raises:
             TokenizeError: A row has no coefficient that is right.
         """
-        counts = np.diff(self.offsets)
+        offsets = self.offsets
+        counts = np.diff(offsets)
         rows = np.repeat(np.arange(len(counts)), counts)
         wrong = np.bincount(rows[self.is_wrong], minlength=len(counts))
         empty = np.flatnonzero(counts == wrong)
         if len(empty):
             raise TokenizeError(f"row {empty[0]} has no code that stands for a coefficient; must have one")
         length = horizon * dims
-        place = np.arange(len(self.values)) - self.offsets[rows]
+        place = np.arange(len(self.values)) - offsets[rows]
         is_used = (place < length) & ~self.is_wrong
         found = np.zeros((len(counts), length))
         found[rows[is_used], place[is_used]] = self.values[is_used]
@@ -101,6 +116,16 @@ def known_ids(rows: TokenRows, num_codes: int) -> tuple[TokenRows, Int64Array]:
     places = np.concatenate([[0], np.cumsum(is_known)])[rows.offsets]
     kept = TokenRows(values=rows.values[is_known], offsets=places)
     return kept, rows.lengths - kept.lengths
+
+
+def checked_shape(horizon: int, dims: int) -> None:
+    """Check the shape of a chunk.
+
+    Raises:
+        TokenizeError: It has no step or no dimension, or too many steps.
+    """
+    if not 1 <= horizon <= MAX_HORIZON or dims < 1:
+        raise TokenizeError(f"chunks are [{horizon}, {dims}]; must be 1 to {MAX_HORIZON} steps of 1 dimension or more")
 
 
 def taken(options: Mapping[str, object], known: tuple[str, ...], where: str) -> None:

@@ -28,6 +28,7 @@ from ._fast import (
     NO_COEFFICIENT,
     Coefficients,
     checked_scale,
+    checked_shape,
     fitted,
     known_ids,
     strict_ids,
@@ -54,7 +55,7 @@ class _Settings:
     max_token: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """The published FAST processor with one vocabulary."""
 
@@ -160,7 +161,9 @@ class Codec:
         found = {}
         for key in ("scale", "min_token"):
             if key not in options and key not in stored:
-                raise TokenizeError(f"{key} is missing; must be an option, as there is no {_SETTINGS_FILE} that says it")
+                raise TokenizeError(
+                    f"{key} is missing; must be an option, as there is no {_SETTINGS_FILE} that says it"
+                )
             if key in options and key in stored and options[key] != stored[key]:
                 raise TokenizeError(f"{key} is {options[key]}; {_SETTINGS_FILE} says {stored[key]}")
             found[key] = options.get(key, stored.get(key))
@@ -251,12 +254,14 @@ class Codec:
             TokenizeError: A code is unknown, codes are no whole symbols or a coefficient out of range (with the
                 code's position), or a row has another number of coefficients.
         """
+        checked_shape(horizon, dims)
         rows = strict_ids(code_rows(codes), self.num_codes)
         found = self._coefficients(rows).strict(horizon, dims, self.min_token, self.max_token)
         return restored(found, self.scale)
 
     def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
         """As `decode`; unknown codes are left out, what is no coefficient or is missing becomes 0; all are counted."""
+        checked_shape(horizon, dims)
         rows, num_unknown = known_ids(code_rows(codes), self.num_codes)
         found, wrong = self._coefficients(rows).relaxed(horizon, dims)
         return Decoded(
@@ -266,17 +271,15 @@ class Codec:
         )
 
     def _coefficients(self, rows: TokenRows) -> Coefficients:
-        points, offsets, origins = self._bpe.points(rows)
+        points, ends = self._bpe.points(rows)
         is_none = points > MAX_POINT
         values = points + self.min_token
         values[is_none] = NO_COEFFICIENT
-        return Coefficients(
-            values=values, is_wrong=values > self.max_token, offsets=offsets, tokens=rows, origins=origins
-        )
+        return Coefficients(values=values, is_wrong=values > self.max_token, tokens=rows, ends=ends)
 
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True at all steps of a dimension of which a coefficient can't be expressed, in the shape of the chunks."""
-        wanted, points = self._points(chunks)
+        wanted, points = self._points(checked_chunks(chunks))
         return np.broadcast_to((wanted != points).any(axis=1, keepdims=True), chunks.shape).copy()
 
     def error_bound(self, chunks: FloatArray) -> FloatArray:

@@ -19,9 +19,10 @@ from ..actions.plain import STRICT, from_plain, to_plain
 from ..errors import TokenizeError
 from . import Codes, Decoded, FloatArray, TokenRows
 from ._bins import checked_chunks, code_rows, outside
-from ._bpe import Bpe, PointArray, SymbolArray, concatenated, read_vocabulary
+from ._bpe import Bpe, PointArray, concatenated, read_vocabulary
+from ._bpe_kernel import SymbolArray
 from ._dct import Ties, basis, error_bound, quantized, restored
-from ._fast import Coefficients, checked_scale, fitted, known_ids, strict_ids, taken, whole_number
+from ._fast import Coefficients, checked_scale, checked_shape, fitted, known_ids, strict_ids, taken, whole_number
 
 __all__ = ["Codec"]
 
@@ -49,7 +50,7 @@ class _Settings:
     high: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """Rounded cosine coefficients of a fitted range, merged."""
 
@@ -219,7 +220,7 @@ class Codec:
         room = np.where(away > 0, high[:, None] - centre, low[:, None] - centre)
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(away == 0, 1.0, room / away).min(axis=1)
-        drawn = np.rint(middle + np.clip(share, 0.0, 1.0)[:, None] * (found - middle))
+        drawn: FloatArray = np.rint(middle + np.clip(share, 0.0, 1.0)[:, None] * (found - middle))
         values = drawn / self.scale @ basis(horizon)
         still = ((values < low[:, None] - bound) | (values > high[:, None] + bound)).any(axis=1)
         drawn[still] = middle[still]
@@ -240,6 +241,7 @@ class Codec:
             TokenizeError: A code is unknown (with its position), a row has another number of coefficients, or they add
                 up to a value outside of the range (with row, step, dimension and value).
         """
+        checked_shape(horizon, dims)
         low, high = self._bounds(horizon, dims)
         rows = strict_ids(code_rows(codes), self.num_codes)
         found = self._coefficients(rows).strict(horizon, dims, self.min_coefficient, self.max_coefficient)
@@ -255,6 +257,7 @@ class Codec:
 
     def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
         """As `decode`; unknown codes are left out, missing coefficients are 0, values are clipped; all are counted."""
+        checked_shape(horizon, dims)
         low, high = self._bounds(horizon, dims)
         rows, num_unknown = known_ids(code_rows(codes), self.num_codes)
         found, wrong = self._coefficients(rows).relaxed(horizon, dims)
@@ -271,9 +274,8 @@ class Codec:
         return Coefficients(
             values=found + self.min_coefficient,
             is_wrong=np.zeros(len(found), dtype=np.bool_),
-            offsets=ends[rows.offsets],
             tokens=rows,
-            origins=np.zeros(0, dtype=np.int64),
+            ends=ends,
         )
 
     def _range(self, dims: int) -> tuple[FloatArray, FloatArray]:
@@ -283,7 +285,7 @@ class Codec:
 
     def _bounds(self, horizon: int, dims: int) -> tuple[FloatArray, FloatArray]:
         low, high = self._range(dims)
-        bound = self._bound(max(1, horizon))
+        bound = self._bound(horizon)
         return low - bound, high + bound
 
     def _bound(self, horizon: int) -> float:
@@ -292,9 +294,10 @@ class Codec:
 
     def is_clipped(self, chunks: FloatArray) -> BoolArray:
         """True at values outside of their range, and at all steps of a dimension of which a coefficient is clipped."""
-        low, high = self._range(chunks.shape[-1])
-        is_cut = self._coefficients_of(chunks)[1]
-        return outside(chunks, low, high) | is_cut[:, None, :]
+        values = checked_chunks(chunks)
+        low, high = self._range(values.shape[2])
+        is_cut = self._coefficients_of(values)[1]
+        return outside(values, low, high) | is_cut[:, None, :]
 
     def error_bound(self, chunks: FloatArray) -> FloatArray:
         """What rounding all coefficients can add up to at one step, in normalized units; smaller by far on average."""
