@@ -1,4 +1,4 @@
-"""The FAST processor as its behaviour is described: one chunk at a time, by SciPy and tokenizers; what is compared with.
+"""The FAST processor as its behaviour is described: one chunk at a time, by SciPy and tokenizers.
 
 The published one goes through transformers as well, which costs it more time than is counted here.
 """

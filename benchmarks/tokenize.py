@@ -2,14 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
-from vladata.tokenizers import TokenRows, fast, fast_safe, openvla_bins, uniform_bins
+from vladata.tokenizers import ActionCodec, TokenRows, fast, fast_safe, openvla_bins, uniform_bins
 from vladata.tokenizers._dct import Ties, quantized
 
 from .context import Context
@@ -19,7 +20,7 @@ from .measure import Goal, heading, verdict
 __all__ = ["run"]
 
 FloatArray = NDArray[np.float64]
-Sides = Mapping[str, Callable[[], object]]
+Sides = dict[str, Callable[[], object]]
 
 CASES = ((7, 10), (7, 20), (7, 50), (14, 50))
 """Dimensions and steps of a chunk of one second."""
@@ -104,32 +105,52 @@ def _print(what: str, over: list[float], under: list[float], count: int, goal: G
     ratios = [a / b for a, b in zip(over, under, strict=True)]
     middle = statistics.median(ratios)
     reached = "" if goal is None else f"  {goal}  {verdict(goal, middle)}"
+    per_chunk = [1e6 * statistics.median(side) / count for side in (over, under)]
     print(
-        f"    {what:<44} {1e6 * statistics.median(over) / count:9.2f} -> {1e6 * statistics.median(under) / count:8.2f} us"
+        f"    {what:<44} {per_chunk[0]:9.2f} -> {per_chunk[1]:8.2f} us"
         f"  {middle:7.1f} x  ({min(ratios):.1f}..{max(ratios):.1f}){reached}",
         flush=True,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """A codec and the reference on the same chunks."""
+
+    reference: FastReference
+    chunks: FloatArray
+    lists: Sequence[list[int]]
+    """What the reference decodes."""
+
+    def times(self, encode: Callable[[], object], decode: Callable[[], object], rounds: int) -> dict[str, list[float]]:
+        """Of both in both directions."""
+        horizon, dims = self.chunks.shape[1:]
+        return _compare(
+            {
+                "encode by reference": lambda: [self.reference.encode(chunk) for chunk in self.chunks],
+                "encode": encode,
+                "decode by reference": lambda: [self.reference.decode(row, horizon, dims) for row in self.lists],
+                "decode": decode,
+            },
+            rounds,
+        )
+
+
+def _reference_of(codec: fast.Codec) -> FastReference:
+    return FastReference(Tokenizer.from_str(codec.tokenizer_json.decode()), codec.scale, codec.min_token)
+
+
 def _against_reference(name: str, codec: fast.Codec, chunks: FloatArray, rounds: int) -> None:
     count, horizon, dims = chunks.shape
-    reference = FastReference(Tokenizer.from_str(codec.tokenizer_json.decode()), codec.scale, codec.min_token)
+    reference = _reference_of(codec)
     codes = codec.encode(chunks)
     expected = [reference.encode(chunk) for chunk in chunks]
-    is_kept = ~codec.is_clipped(chunks).any(axis=(1, 2))
-    if any(codes[k].tolist() != expected[k] for k in np.flatnonzero(is_kept).tolist()):
+    kept = np.flatnonzero(~codec.is_clipped(chunks).any(axis=(1, 2))).tolist()
+    if any(codes[k].tolist() != expected[k] for k in kept):
         raise RuntimeError("codes differ from those of the reference")
-    rows = TokenRows.of([expected[k] for k in np.flatnonzero(is_kept).tolist()])
-    lists = [rows[k].tolist() for k in range(len(rows))]
-    times = _compare(
-        {
-            "encode by reference": lambda: [reference.encode(chunk) for chunk in chunks],
-            "encode": lambda: codec.encode(chunks),
-            "decode by reference": lambda: [reference.decode(row, horizon, dims) for row in lists],
-            "decode": lambda: codec.decode(rows, horizon, dims),
-        },
-        rounds,
-    )
+    rows = TokenRows.of([expected[k] for k in kept])
+    race = _Race(reference, chunks, [expected[k] for k in kept])
+    times = race.times(lambda: codec.encode(chunks), lambda: codec.decode(rows, horizon, dims), rounds)
     is_aim = (dims, horizon) in {(7, 10), (14, 50)}
     goal = Goal(3.0 if horizon == 10 else 2.0, is_upper=False) if is_aim else None
     _print(f"encode, {name}", times["encode by reference"], times["encode"], count, goal)
@@ -138,18 +159,9 @@ def _against_reference(name: str, codec: fast.Codec, chunks: FloatArray, rounds:
 
 def _safe(codec: fast_safe.Codec, other: fast.Codec, chunks: FloatArray, rounds: int) -> None:
     count, horizon, dims = chunks.shape
-    reference = FastReference(Tokenizer.from_str(other.tokenizer_json.decode()), other.scale, other.min_token)
     codes, codes_of_other = codec.encode(chunks), other.encode(chunks)
-    lists = [codes_of_other[k].tolist() for k in range(count)]
-    times = _compare(
-        {
-            "encode by reference": lambda: [reference.encode(chunk) for chunk in chunks],
-            "encode": lambda: codec.encode(chunks),
-            "decode by reference": lambda: [reference.decode(row, horizon, dims) for row in lists],
-            "decode": lambda: codec.decode(codes, horizon, dims),
-        },
-        rounds,
-    )
+    race = _Race(_reference_of(other), chunks, [codes_of_other[k].tolist() for k in range(count)])
+    times = race.times(lambda: codec.encode(chunks), lambda: codec.decode(codes, horizon, dims), rounds)
     _print("encode, fast_safe against fitted", times["encode by reference"], times["encode"], count)
     _print("decode, fast_safe against fitted", times["decode by reference"], times["decode"], count)
     print(
@@ -160,43 +172,43 @@ def _safe(codec: fast_safe.Codec, other: fast.Codec, chunks: FloatArray, rounds:
 
 def _bins(context: Context) -> None:
     values = _smooth(100 if context.is_quick else 1000, 10, 7, seed=4)
-    steps = values.reshape(-1, 7)
     print("  bins, 7 dimensions, against np.digitize of each step; per step")
-    for name, codec, edges in (
-        ("uniform_bins", uniform_bins.Codec(), np.linspace(-1.0, 1.0, 257)),
-        ("openvla_bins", openvla_bins.Codec(), np.linspace(-1.0, 1.0, 256)),
-    ):
-        times = _compare(
-            {
-                "reference": lambda edges=edges: [np.digitize(np.clip(s, edges[0], edges[-1]), edges) for s in steps],  # type: ignore[misc]
-                "codec": lambda codec=codec: codec.encode(values),  # type: ignore[misc]
-            },
-            context.rounds,
-        )
-        _print(name, times["reference"], times["codec"], len(steps), Goal(50.0, is_upper=False))
+    _digitize("uniform_bins", uniform_bins.Codec(), np.linspace(-1.0, 1.0, 257), values, context.rounds)
+    _digitize("openvla_bins", openvla_bins.Codec(), np.linspace(-1.0, 1.0, 256), values, context.rounds)
+
+
+def _digitize(name: str, codec: ActionCodec, edges: FloatArray, values: FloatArray, rounds: int) -> None:
+    steps = values.reshape(-1, values.shape[2])
+    times = _compare(
+        {
+            "reference": lambda: [np.digitize(np.clip(step, edges[0], edges[-1]), edges) for step in steps],
+            "codec": lambda: codec.encode(values),
+        },
+        rounds,
+    )
+    _print(name, times["reference"], times["codec"], len(steps), Goal(50.0, is_upper=False))
 
 
 def _latency(context: Context) -> None:
-    """One chunk at a time, as on a robot."""
-    print("  one chunk at a time, fitted, against the reference")
+    print("  one chunk at a time, as on a robot, against the reference with the fitted vocabulary")
     num = 50 if context.is_quick else 300
     for dims, horizon in ((7, 10), (14, 50)):
-        train = _smooth(1000, horizon, dims, seed=5)
-        chunks = _smooth(num, horizon, dims, seed=6)
-        other = fast.Codec.fit(train)
-        reference = FastReference(Tokenizer.from_str(other.tokenizer_json.decode()), other.scale, other.min_token)
-        lists = [reference.encode(chunk) for chunk in chunks]
-        for codec in (other, fast_safe.Codec.fit(train)):
-            rows = [codec.encode(chunks[k : k + 1]) for k in range(num)]
-            times = _compare(
-                {
-                    "encode by reference": lambda: [reference.encode(chunk) for chunk in chunks],
-                    "encode": lambda codec=codec: [codec.encode(chunks[k : k + 1]) for k in range(num)],  # type: ignore[misc]
-                    "decode by reference": lambda: [reference.decode(row, horizon, dims) for row in lists],
-                    "decode": lambda codec=codec, rows=rows: [codec.decode(row, horizon, dims) for row in rows],  # type: ignore[misc]
-                },
-                context.rounds,
-            )
-            name = type(codec).__module__.rpartition(".")[2]
-            _print(f"encode, {name}, {dims} x {horizon}", times["encode by reference"], times["encode"], num)
-            _print(f"decode, {name}, {dims} x {horizon}", times["decode by reference"], times["decode"], num)
+        train, chunks = _smooth(1000, horizon, dims, seed=5), _smooth(num, horizon, dims, seed=6)
+        fitted = fast.Codec.fit(train)
+        reference = _reference_of(fitted)
+        race = _Race(reference, chunks, [reference.encode(chunk) for chunk in chunks])
+        for codec in (fitted, fast_safe.Codec.fit(train)):
+            _one_by_one(codec, race, context.rounds)
+
+
+def _one_by_one(codec: fast.Codec | fast_safe.Codec, race: _Race, rounds: int) -> None:
+    num, horizon, dims = race.chunks.shape
+    rows = [codec.encode(race.chunks[k : k + 1]) for k in range(num)]
+    times = race.times(
+        lambda: [codec.encode(race.chunks[k : k + 1]) for k in range(num)],
+        lambda: [codec.decode(row, horizon, dims) for row in rows],
+        rounds,
+    )
+    name = type(codec).__module__.rpartition(".")[2]
+    _print(f"encode, {name}, {dims} x {horizon}", times["encode by reference"], times["encode"], num)
+    _print(f"decode, {name}, {dims} x {horizon}", times["decode by reference"], times["decode"], num)

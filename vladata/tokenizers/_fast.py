@@ -1,4 +1,4 @@
-"""What the codecs of compressed cosine coefficients share: options, rows of coefficients, and what is wrong with them."""
+"""What the codecs of cosine coefficients share: options, rows of coefficients, and what is wrong with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

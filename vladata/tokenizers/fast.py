@@ -161,9 +161,7 @@ class Codec:
         found = {}
         for key in ("scale", "min_token"):
             if key not in options and key not in stored:
-                raise TokenizeError(
-                    f"{key} is missing; must be an option, as there is no {_SETTINGS_FILE} that says it"
-                )
+                raise TokenizeError(f"{key} is missing; must be an option, as no {_SETTINGS_FILE} says it")
             if key in options and key in stored and options[key] != stored[key]:
                 raise TokenizeError(f"{key} is {options[key]}; {_SETTINGS_FILE} says {stored[key]}")
             found[key] = options.get(key, stored.get(key))
