@@ -1,7 +1,7 @@
 """Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer, prompts."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from ..errors import ExportError
 from ..store.catalog import Entry
 from ..store.dataset import Dataset
 from ..store.edits import Edit
+from ..tokenizers import ActionCodec
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import Vocabulary, added_vocabulary, tail_vocabulary, text_vocabulary
 from ..workers import Failed, run
+from ._fit import Progress, train_chunks
 from ._gather import EpisodeSource, Gathered, GatherUnit, gather
 from ._options import ExportOptions
 from ._plan import sum_refused
@@ -30,9 +32,6 @@ __all__ = ["Prepared", "Progress", "build_prompts", "build_tokenizer", "prepare"
 
 QUARANTINED = "in quarantine"
 """Why marked episodes are left out."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with how many are done, of how many, and what is being done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,19 +171,32 @@ def _require_rows(gathered: Sequence[Gathered], splits: Sequence[str], first: st
     raise ExportError(f"no step {where} can be a row; {_reasons(refused) or 'there are no steps'}")
 
 
-def build_tokenizer(prepared: Prepared, options: ExportOptions, base: BaseTokenizer | None) -> ActionTokenizer:
+def build_tokenizer(
+    prepared: Prepared, options: ExportOptions, base: BaseTokenizer | None, num_workers: int, progress: Progress
+) -> ActionTokenizer:
     """Bind representation, normalization, codec and vocabulary together.
 
     Raises:
         PluginNotFoundError: There is no codec of that name.
+        ExportError: An episode that the codec learns from can't be read.
         TokenizeError: An option is out of range, or the codes don't fit into the vocabulary.
     """
     layout = prepared.layout
     mask = [not passes_through(d) for s in layout.action for d in s.dimensions]
     normalization = Normalization.fit(prepared.action, NormalizationMode(options.normalization), mask)
-    # Bins don't look at values; a codec that does will need the chunks themselves here.
-    nothing = np.zeros((0, layout.rule.horizon, normalization.dims))
-    codec = plugins.load("tokenizers", options.tokenizer).Codec.fit(nothing, **options.codec_options)
+    kind: type[ActionCodec] = plugins.load("tokenizers", options.tokenizer).Codec
+    chunks = np.zeros((0, layout.rule.horizon, normalization.dims))
+    if kind.learns:
+        first = next(iter(options.splits))
+        pairs = [
+            (source, g)
+            for source, g, split in zip(prepared.sources, prepared.gathered, prepared.splits, strict=True)
+            if split == first
+        ]
+        chunks = normalization.apply(
+            train_chunks([s for s, _ in pairs], [g for _, g in pairs], layout, num_workers, progress)
+        )
+    codec = kind.fit(chunks, **options.codec_options)
     return ActionTokenizer(
         scheme=options.tokenizer,
         representation=layout.representation,

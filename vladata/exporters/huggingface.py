@@ -67,7 +67,7 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    build_tokenizer(prepared, options, _read_base(options))
+    build_tokenizer(prepared, options, _read_base(options), workers, progress)
     gathered = prepared.gathered
     sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
     shards = cut_all(prepared, options, sizes)
@@ -112,7 +112,7 @@ def export(
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base),
+            tokenizer=build_tokenizer(prepared, options, base, workers, progress),
             prompts=None if base is None else build_prompts(prepared, options, base),
             workers=workers,
             progress=progress,

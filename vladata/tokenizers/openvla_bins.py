@@ -8,7 +8,7 @@ Source: Kim et al., OpenVLA, arXiv:2406.09246, section 3.2, and the behaviour of
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +28,7 @@ class Codec:
     """OpenVLA's bins; without options, as they are fixed."""
 
     __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     @property
     def num_codes(self) -> int:

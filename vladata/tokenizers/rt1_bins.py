@@ -9,7 +9,7 @@ one-hot terminate dimension is no action value and has no place here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ class Codec:
     """RT-1's bins between two bounds per dimension."""
 
     __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     low: Annotated[tuple[float, ...], Field(min_length=1)] = (-1.0,)
     """Lower bound of each dimension, [D], or one for all; used as float32."""

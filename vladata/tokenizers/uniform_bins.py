@@ -5,7 +5,7 @@ Bin k holds `edges[k] <= x < edges[k + 1]` of `np.linspace(low, high, N + 1)`; t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,7 @@ class Codec:
     """N bins from low to high."""
 
     __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     num_codes: int = 256
     """N, 2 to 65536."""
