@@ -13,7 +13,7 @@ Source: Zhou et al., BEAST, arXiv:2506.06072.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,8 @@ Bounds = tuple[tuple[float, ...], ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """K control points per dimension, each in equal steps between its bounds."""
+
+    learns: ClassVar[bool] = True
 
     horizon: int
     """H that the bounds were fitted on; chunks of other horizons have other control points."""

@@ -10,7 +10,7 @@ Source: ITU-T G.711 (the continuous law, mu = 255); of robot actions, Reed et al
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,8 @@ MAX_MU = 1e9
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """N companded bins from low to high."""
+
+    learns: ClassVar[bool] = False
 
     num_codes: int = 256
     """N, 2 to 65536."""

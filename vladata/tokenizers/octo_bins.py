@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,8 @@ _MARGIN = 1e-6
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """Octo's N bins."""
+
+    learns: ClassVar[bool] = False
 
     bin_type: Literal["uniform", "normal"] = "uniform"
     num_codes: int = 256

@@ -11,7 +11,7 @@ whatever the data are that are encoded later.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,8 @@ Edges = tuple[tuple[float, ...], ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """As many bins of equal mass in each dimension."""
+
+    learns: ClassVar[bool] = True
 
     edges: Edges
     """Of each dimension, in normalized units, not falling, [D][N + 1]."""
