@@ -53,7 +53,7 @@ FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_KEYS = ("codec_files", "created_with", "decoder", "digest", "format", "format_version", "test_vectors", "vocabulary")
+_OTHER_KEYS = ("created_with", "digest", "test_vectors")
 
 _DECODER = {"default": "strict", "on_error": "raise", "clips": False}
 """What `decode` does: a wrong code is an error, and nothing is clipped; `decode_relaxed` counts both."""
@@ -352,9 +352,9 @@ class ActionTokenizer:
 
     def _compare(self, document: Mapping[str, object]) -> None:
         """Check that a description says of this tokenizer what it is, and nothing else."""
-        wanted = {**self.to_dict(), "decoder": _DECODER, "vocabulary": self._stored_vocabulary()}
+        wanted = self._facts()
         for name in document:
-            if name not in wanted and name not in _KEYS:
+            if name not in wanted and name not in _OTHER_KEYS:
                 raise TokenizeError(f"{FILE_NAME}: {clip(printable(name), 60)}: unexpected")
         for name, value in wanted.items():
             if document.get(name) != value:
@@ -371,22 +371,23 @@ class ActionTokenizer:
             raise TokenizeError("the tokenizer has no vocabulary; its codes have no ids")
         return self.vocabulary
 
-    def _stored_vocabulary(self) -> dict[str, object] | None:
-        if self.vocabulary is None:
-            return None
-        content = sha256(lines(self.vocabulary.to_dict()))
-        return {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": content}
-
-    def _document(self) -> dict[str, object]:
-        document = {
+    def _facts(self) -> dict[str, object]:
+        """What a description says but for its test vectors."""
+        stored = None
+        if self.vocabulary is not None:
+            content = sha256(lines(self.vocabulary.to_dict()))
+            stored = {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": content}
+        return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **self.to_dict(),
             "decoder": _DECODER,
             "codec_files": {name: sha256(content) for name, content in sorted(self.codec.files().items())},
-            "vocabulary": self._stored_vocabulary(),
-            "test_vectors": make_vectors(self),
+            "vocabulary": stored,
         }
+
+    def _document(self) -> dict[str, object]:
+        document = {**self._facts(), "test_vectors": make_vectors(self)}
         return {**document, "created_with": package_versions(), "digest": digest(document)}
 
 
