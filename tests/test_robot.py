@@ -170,6 +170,18 @@ def test_the_tokenizer_is_an_attribute_of_the_package_that_is_imported_when_aske
         vladata.Nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_deltas_are_restored_step_by_step_with_what_the_robot_sees() -> None:
+    convention = RotationConvention.QUATERNION_WXYZ
+    tokenizer = build("uniform_bins", Mode.DELTA, convention)
+    chunks, states = windows(rows_of(convention, 12, 2))[:1], windows(rows_of(convention, 12, 3))[:1]
+    codes = tokenizer.encode(chunks, states)
+
+    learned = tokenizer.decode_represented(codes)
+    steps = [tokenizer.representation.restore(learned[:, h : h + 1], states[:, h])[0, 0] for h in range(H)]
+
+    np.testing.assert_array_equal(steps, tokenizer.decode(codes, states)[0])
+
+
 class TestCheck:
     def tokenizer(self) -> ActionTokenizer:
         return build("openvla_bins", Mode.CHUNK_RELATIVE, RotationConvention.EULER_XYZ)
