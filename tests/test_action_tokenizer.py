@@ -536,6 +536,30 @@ class TestHostile:
         with pytest.raises(TokenizeError, match=r"holds 10,000,003 values; must hold at most 4,000,000"):
             ActionTokenizer.load(tmp_path)
 
+    def test_a_codec_s_file_that_is_altered_missing_or_too_large_is_refused(self, tmp_path: Path) -> None:
+        chunks = np.clip(np.random.default_rng(0).normal(0, 0.3, (200, 4, 6)), -1, 1)
+        codec = plugins.load("tokenizers", "fast").Codec.fit(chunks)
+        dataclasses.replace(build(), scheme="fast", codec=codec).save(tmp_path)
+        file = tmp_path / "bpe_tokenizer" / "tokenizer.json"
+        whole = file.read_bytes()
+        ActionTokenizer.load(tmp_path)
+
+        file.write_bytes(whole + b" ")
+        with pytest.raises(TokenizeError, match=r"^bpe_tokenizer/tokenizer.json was altered: its digest does not fit"):
+            ActionTokenizer.load(tmp_path)
+        resign(tmp_path, lambda d: d["codec_files"].update({"bpe_tokenizer/tokenizer.json": sha256(file)}))
+        with pytest.raises(TokenizeError, match=r"codec_files is not that of the tokenizer that it describes"):
+            ActionTokenizer.load(tmp_path)
+        with file.open("wb") as hole:
+            hole.truncate(9 << 20)
+        with pytest.raises(
+            TokenizeError, match=r"^bpe_tokenizer/tokenizer.json has 9,437,184 bytes; must have at most"
+        ):
+            ActionTokenizer.load(tmp_path)
+        file.unlink()
+        with pytest.raises(TokenizeError, match=r"^bpe_tokenizer/tokenizer.json is missing in "):
+            ActionTokenizer.load(tmp_path)
+
     @pytest.mark.parametrize(
         "content",
         ['{"a":' * 50_000, "[" * 900 + "]" * 900, '{"format": "\\ud800"}', '{"format_version": 1' + "0" * 5000 + "}"],
@@ -577,6 +601,10 @@ class TestHostile:
             file.write_bytes(whole[:at] + content + whole[at + len(content) :])
             with contextlib.suppress(TokenizeError):
                 ActionTokenizer.load(folder)
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 GONE = object()

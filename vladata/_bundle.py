@@ -58,6 +58,8 @@ MAX_BYTES = 32 << 20
 MAX_VALUES = 4_000_000
 """Of one JSON text; each takes about 100 bytes when it is parsed."""
 MAX_FILES = 16
+MAX_CODEC_BYTES = 8 << 20
+"""Of one file of a codec: a vocabulary of 65536 codes has about 3 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,7 @@ def codec_files(folder: Path, listed: object) -> dict[str, bytes]:
         if not _PLAIN_PATH.fullmatch(name):
             shown = clip(printable(name), 60)
             raise TokenizeError(f"{FILE_NAME}: codec file {shown!r}; must be a plain path inside the folder")
-        content = read_bytes(folder, name)
+        content = read_bytes(folder, name, MAX_CODEC_BYTES)
         if sha256(content) != stored:
             raise TokenizeError(f"{name} was altered: its digest does not fit its content")
         found[name] = content
@@ -190,7 +192,7 @@ def read(folder: Path, name: str) -> str:
         raise TokenizeError(f"{name} is not UTF-8") from error
 
 
-def read_bytes(folder: Path, name: str) -> bytes:
+def read_bytes(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:
     path = folder / name
     if not path.exists():
         raise TokenizeError(f"{name} is missing in {folder}")
@@ -199,9 +201,9 @@ def read_bytes(folder: Path, name: str) -> bytes:
     if not path.is_file():
         raise TokenizeError(f"{name} in {folder} is no file; must be one")
     with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise TokenizeError(f"{name} has {path.stat().st_size:,} bytes; must have at most {MAX_BYTES:,}")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise TokenizeError(f"{name} has {path.stat().st_size:,} bytes; must have at most {limit:,}")
     return content
 
 
