@@ -178,12 +178,18 @@ class Codec:
         settings = from_plain(_Settings, state, "fast")
         if _FILE not in files:
             raise TokenizeError(f"fast: {_FILE} is missing")
-        return cls(
+        codec = cls(
             scale=settings.scale,
             min_token=settings.min_token,
             max_token=settings.max_token,
             tokenizer_json=files[_FILE],
         )
+        unknown = sorted(set(files) - set(codec.files()))
+        if unknown:
+            raise TokenizeError(f"fast: {printable(unknown[0])}: unexpected file")
+        if files.get(f"bpe_tokenizer/{_FILE}", codec.tokenizer_json) != codec.tokenizer_json:
+            raise TokenizeError(f"fast: bpe_tokenizer/{_FILE} is not {_FILE}; must be the same")
+        return codec
 
     def to_dict(self) -> dict[str, object]:
         """Scale and range of the coefficients."""
