@@ -63,11 +63,11 @@ def codec_files(folder: Path, listed: object) -> dict[str, bytes]:
     if not isinstance(listed, dict):
         raise TokenizeError(f"{FILE_NAME}: codec_files must be an object")
     found = {}
-    for name, sha256 in listed.items():
+    for name, digest in listed.items():
         if not _PLAIN_PATH.fullmatch(name):
             raise TokenizeError(f"{FILE_NAME}: codec file {printable(name)!r}; must be a plain path inside the folder")
         content = read_bytes(folder / name)
-        if sha256(content) != sha256:
+        if sha256(content) != digest:
             raise TokenizeError(f"{name} was altered: its digest does not fit its content")
         found[name] = content
     return found

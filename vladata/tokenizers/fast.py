@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,6 +58,8 @@ class _Settings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """The published FAST processor with one vocabulary."""
+
+    learns: ClassVar[bool] = True
 
     scale: float
     """Integers per unit of a coefficient."""

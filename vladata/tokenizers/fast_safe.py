@@ -10,7 +10,7 @@ Source: Pertsch et al., FAST, arXiv:2501.09747, section V; docs/tokenizers.md sa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +53,8 @@ class _Settings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """Rounded cosine coefficients of a fitted range, merged."""
+
+    learns: ClassVar[bool] = True
 
     scale: float
     """Integers per unit of a coefficient."""
