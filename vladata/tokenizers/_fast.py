@@ -76,8 +76,8 @@ class Coefficients:
         if len(short):
             row = int(short[0])
             raise TokenizeError(
-                f"row {self.first_row + row} has {self.tokens.lengths[row]} codes, which stand for {counts[row]} coefficients; "
-                f"must be {horizon} * {dims} = {horizon * dims}"
+                f"row {self.first_row + row} has {self.tokens.lengths[row]} codes, "
+                f"which stand for {counts[row]} coefficients; must be {horizon} * {dims} = {horizon * dims}"
             )
         return self.values.reshape(len(counts), horizon, dims).astype(np.float64)
 
