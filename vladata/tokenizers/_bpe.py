@@ -28,8 +28,6 @@ PointArray = NDArray[np.uint32]
 MAX_BYTES = 64 << 20
 _FEW = 48
 """As many rows are faster one by one: a step over symbols costs as much for one as for hundreds."""
-_BLOCK = 1 << 21
-"""Code points at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -152,15 +150,8 @@ class Bpe:
         """Encode texts of equal length, all of whose symbols the vocabulary has.
 
         Args:
-            points: Code points, [N, L].
+            points: Code points, [N, L], at least one.
         """
-        count, length = points.shape
-        if not points.size:
-            return TokenRows(values=np.zeros(0, dtype=np.int64), offsets=np.zeros(count + 1, dtype=np.int64))
-        size = max(1, _BLOCK // length)
-        return TokenRows.joined([self._block(points[k : k + size]) for k in range(0, count, size)])
-
-    def _block(self, points: PointArray) -> TokenRows:
         kernel = self.kernel if len(points) > _FEW else None
         if kernel is None:
             return TokenRows.of(self._by_library(points))

@@ -4,13 +4,14 @@ Coefficients are a matrix product. Where one lies so near to a half that the ord
 `Ties` says what is done: chunks of flags and of round numbers have many of them.
 """
 
+from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ties", "basis", "error_bound", "quantized", "restored"]
+__all__ = ["Ties", "basis", "blocks", "error_bound", "quantized", "restored"]
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
@@ -19,6 +20,10 @@ LARGEST = 1e150
 """Values are clipped to it before the transform, so that no sum overflows."""
 _NEAR = 1e-9
 """Distance from a half at which the order of a sum could decide."""
+
+
+_BLOCK = 1 << 15
+"""Values at a time, which stay in the cache."""
 
 
 class Ties(Enum):
@@ -69,8 +74,19 @@ def quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
     Returns:
         Whole numbers, by frequency and dimension, [N, H, D].
     """
-    if not chunks.size:
-        return np.zeros(chunks.shape)
+    found = np.zeros(chunks.shape)
+    for rows in blocks(len(chunks), chunks[:1].size, _BLOCK):
+        found[rows] = _quantized(chunks[rows], scale, ties)
+    return found
+
+
+def blocks(count: int, size: int, values: int) -> Iterator[slice]:
+    """Slices of rows of a size that hold about as many values each; none where rows have none."""
+    step = max(1, values // max(1, size))
+    return (slice(k, min(k + step, count)) for k in range(0, count if size else 0, step))
+
+
+def _quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
     largest = max(float(chunks.max()), -float(chunks.min()))
     if largest > LARGEST:
         chunks = np.clip(chunks, -LARGEST, LARGEST)
@@ -94,7 +110,10 @@ def quantized(chunks: FloatArray, scale: float, ties: Ties) -> FloatArray:
 
 def restored(coefficients: FloatArray, scale: float) -> FloatArray:
     """The values that whole coefficients stand for, [N, H, D]."""
-    values: FloatArray = np.matmul(basis(coefficients.shape[1]).T, coefficients / scale)
+    values = np.empty(coefficients.shape)
+    turned = basis(coefficients.shape[1]).T
+    for rows in blocks(len(coefficients), coefficients[:1].size, _BLOCK):
+        np.matmul(turned, coefficients[rows] / scale, out=values[rows])
     return values
 
 

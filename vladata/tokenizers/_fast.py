@@ -1,6 +1,6 @@
 """What the codecs of cosine coefficients share: options, rows of coefficients, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,11 @@ from ..actions.chunks import MAX_HORIZON
 from ..errors import TokenizeError
 from ..text import printable
 from . import FloatArray, TokenRows
+from ._bpe import Bpe
 
 __all__ = [
+    "BLOCK",
+    "DECODED",
     "Coefficients",
     "checked_scale",
     "checked_shape",
@@ -26,6 +29,10 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 MAX_SCALE = 1e6
+BLOCK = 1 << 20
+"""Coefficients at a time, so that memory is bounded and merging is for many chunks at once."""
+DECODED = 1 << 17
+"""Coefficients that are decoded at a time, which stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +47,8 @@ class Coefficients:
     """What they were decoded from."""
     ends: Int64Array
     """Coefficients of token m, among all, are values[ends[m]:ends[m + 1]]."""
+    first_row: int = 0
+    """Number of the first row, for messages."""
 
     @property
     def offsets(self) -> Int64Array:
@@ -56,7 +65,9 @@ class Coefficients:
         if len(wrong):
             value = int(self.values[wrong[0]])
             token = int(np.searchsorted(self.ends, wrong[0], side="right")) - 1
-            place = f"{self.tokens.place(token, 'codes')} is {self.tokens.values[token]}"
+            row = int(np.searchsorted(self.tokens.offsets, token, side="right")) - 1
+            column = token - int(self.tokens.offsets[row])
+            place = f"codes[{self.first_row + row}, {column}] is {self.tokens.values[token]}"
             if value == NO_COEFFICIENT:
                 raise TokenizeError(f"{place}; with the codes beside it, it must be whole symbols of UTF-8")
             raise TokenizeError(f"{place} and stands for coefficient {value}; must be {low} to {high}")
@@ -65,8 +76,8 @@ class Coefficients:
         if len(short):
             row = int(short[0])
             raise TokenizeError(
-                f"row {row} has {self.tokens.lengths[row]} codes, which stand for {counts[row]} coefficients; "
-                f"must be {horizon} * {dims} = {horizon * dims}"
+                f"row {self.first_row + row} has {self.tokens.lengths[row]} codes, "
+                f"which stand for {counts[row]} coefficients; must be {horizon} * {dims} = {horizon * dims}"
             )
         return self.values.reshape(len(counts), horizon, dims).astype(np.float64)
 
@@ -84,7 +95,9 @@ class Coefficients:
         wrong = np.bincount(rows[self.is_wrong], minlength=len(counts))
         empty = np.flatnonzero(counts == wrong)
         if len(empty):
-            raise TokenizeError(f"row {empty[0]} has no code that stands for a coefficient; must have one")
+            raise TokenizeError(
+                f"row {self.first_row + int(empty[0])} has no code that stands for a coefficient; must have one"
+            )
         length = horizon * dims
         place = np.arange(len(self.values)) - offsets[rows]
         is_used = (place < length) & ~self.is_wrong
@@ -95,6 +108,18 @@ class Coefficients:
 
 NO_COEFFICIENT = int(np.iinfo(np.int64).max)
 """Stands where bytes are no symbol."""
+
+
+def encoded(bpe: Bpe, points: Iterable[NDArray[np.generic]], count: int) -> TokenRows:
+    """Tokens of all chunks, part by part.
+
+    Args:
+        bpe: Knows all the code points.
+        points: Code points of one part of the chunks after the other, [N, L] each; none where L is 0.
+        count: Chunks of all parts.
+    """
+    parts = [bpe.encode(p.astype(np.uint32)) for p in points]
+    return TokenRows.joined(parts) if parts else TokenRows.of([[]] * count)
 
 
 def strict_ids(rows: TokenRows, num_codes: int) -> TokenRows:

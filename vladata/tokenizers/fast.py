@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +23,15 @@ from ..text import printable
 from . import Codes, Decoded, FloatArray, TokenRows
 from ._bins import checked_chunks, code_rows
 from ._byte_level import MAX_POINT, ByteLevel, byte_level
-from ._dct import Ties, error_bound, quantized, restored
+from ._dct import Ties, blocks, error_bound, quantized, restored
 from ._fast import (
+    BLOCK,
+    DECODED,
     NO_COEFFICIENT,
     Coefficients,
     checked_scale,
     checked_shape,
+    encoded,
     fitted,
     known_ids,
     strict_ids,
@@ -56,6 +59,8 @@ class _Settings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """The published FAST processor with one vocabulary."""
+
+    learns: ClassVar[bool] = True
 
     scale: float
     """Integers per unit of a coefficient."""
@@ -176,12 +181,18 @@ class Codec:
         settings = from_plain(_Settings, state, "fast")
         if _FILE not in files:
             raise TokenizeError(f"fast: {_FILE} is missing")
-        return cls(
+        codec = cls(
             scale=settings.scale,
             min_token=settings.min_token,
             max_token=settings.max_token,
             tokenizer_json=files[_FILE],
         )
+        unknown = sorted(set(files) - set(codec.files()))
+        if unknown:
+            raise TokenizeError(f"fast: {printable(unknown[0])}: unexpected file")
+        if files.get(f"bpe_tokenizer/{_FILE}", codec.tokenizer_json) != codec.tokenizer_json:
+            raise TokenizeError(f"fast: bpe_tokenizer/{_FILE} is not {_FILE}; must be the same")
+        return codec
 
     def to_dict(self) -> dict[str, object]:
         """Scale and range of the coefficients."""
@@ -232,8 +243,9 @@ class Codec:
             TokenizeError: The chunks are not [N, H, D], or hold a value that is not finite.
         """
         values = checked_chunks(chunks)
-        points = self._points(values)[1].astype(np.uint32)
-        return self._bpe.encode(points.reshape(len(points), values.shape[1] * values.shape[2]))
+        size = values.shape[1] * values.shape[2]
+        points = (self._points(values[rows])[1] for rows in blocks(len(values), size, BLOCK))
+        return encoded(self._bpe, (p.reshape(-1, size) for p in points), len(values))
 
     def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
         """Decode codes, strictly.
@@ -252,26 +264,32 @@ class Codec:
         """
         checked_shape(horizon, dims)
         rows = strict_ids(code_rows(codes), self.num_codes)
-        found = self._coefficients(rows).strict(horizon, dims, self.min_token, self.max_token)
-        return restored(found, self.scale)
+        values = np.empty((len(rows), horizon, dims))
+        for part in blocks(len(rows), horizon * dims, DECODED):
+            found = self._coefficients(rows, part).strict(horizon, dims, self.min_token, self.max_token)
+            values[part] = restored(found, self.scale)
+        return values
 
     def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
         """As `decode`; unknown codes are left out, what is no coefficient or is missing becomes 0; all are counted."""
         checked_shape(horizon, dims)
         rows, num_unknown = known_ids(code_rows(codes), self.num_codes)
-        found, wrong = self._coefficients(rows).relaxed(horizon, dims)
+        found, wrong = self._coefficients(rows, slice(0, len(rows))).relaxed(horizon, dims)
         return Decoded(
             chunks=restored(found, self.scale),
             num_repaired=wrong + num_unknown,
             num_clipped=np.zeros(len(rows), dtype=np.int64),
         )
 
-    def _coefficients(self, rows: TokenRows) -> Coefficients:
+    def _coefficients(self, rows: TokenRows, part: slice) -> Coefficients:
+        rows = rows.between(part.start, part.stop)
         points, ends = self._bpe.points(rows)
         is_none = points > MAX_POINT
         values = points + self.min_token
         values[is_none] = NO_COEFFICIENT
-        return Coefficients(values=values, is_wrong=values > self.max_token, tokens=rows, ends=ends)
+        return Coefficients(
+            values=values, is_wrong=values > self.max_token, tokens=rows, ends=ends, first_row=part.start
+        )
 
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True at all steps of a dimension of which a coefficient can't be expressed, in the shape of the chunks."""

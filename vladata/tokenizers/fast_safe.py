@@ -10,7 +10,7 @@ Source: Pertsch et al., FAST, arXiv:2501.09747, section V; docs/tokenizers.md sa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,8 +21,20 @@ from . import Codes, Decoded, FloatArray, TokenRows
 from ._bins import checked_chunks, code_rows, outside
 from ._bpe import Bpe, PointArray, concatenated, read_vocabulary
 from ._bpe_kernel import SymbolArray
-from ._dct import Ties, basis, error_bound, quantized, restored
-from ._fast import Coefficients, checked_scale, checked_shape, fitted, known_ids, strict_ids, taken, whole_number
+from ._dct import Ties, basis, blocks, error_bound, quantized, restored
+from ._fast import (
+    BLOCK,
+    DECODED,
+    Coefficients,
+    checked_scale,
+    checked_shape,
+    encoded,
+    fitted,
+    known_ids,
+    strict_ids,
+    taken,
+    whole_number,
+)
 
 __all__ = ["Codec"]
 
@@ -51,6 +63,8 @@ class _Settings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
     """Rounded cosine coefficients of a fitted range, merged."""
+
+    learns: ClassVar[bool] = True
 
     scale: float
     """Integers per unit of a coefficient."""
@@ -183,12 +197,17 @@ class Codec:
                 many steps that the coefficients can't express any value of the range.
         """
         values = checked_chunks(chunks)
+        size = values.shape[1] * values.shape[2]
+        points = (self._points(values[rows]) for rows in blocks(len(values), size, BLOCK))
+        return encoded(self._bpe, (p.reshape(-1, size) for p in points), len(values))
+
+    def _points(self, values: FloatArray) -> FloatArray:
         found, is_cut = self._coefficients_of(values)
         rows, dims = np.nonzero(is_cut)
         if len(rows):
             found[rows, :, dims] = self._drawn(found[rows, :, dims], dims)
-        points = (found - self.min_coefficient).astype(np.uint32) + np.uint32(_FIRST)
-        return self._bpe.encode(points.reshape(len(points), values.shape[1] * values.shape[2]))
+        found += _FIRST - self.min_coefficient
+        return found
 
     def _coefficients_of(self, values: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Clipped coefficients, [N, H, D], and of which dimensions any was clipped, [N, D]."""
@@ -242,15 +261,18 @@ class Codec:
         checked_shape(horizon, dims)
         low, high = self._bounds(horizon, dims)
         rows = strict_ids(code_rows(codes), self.num_codes)
-        found = self._coefficients(rows).strict(horizon, dims, self.min_coefficient, self.max_coefficient)
-        values = restored(found, self.scale)
-        wrong = outside(values, low, high)
-        if wrong.any():
-            row, step, dim = (int(i) for i in np.argwhere(wrong)[0])
-            raise TokenizeError(
-                f"row {row} decodes to {values[row, step, dim]:.6g} at step {step}, dimension {dim}; "
-                f"must be {low[dim]:.6g} to {high[dim]:.6g}"
-            )
+        values = np.empty((len(rows), horizon, dims))
+        for part in blocks(len(rows), horizon * dims, DECODED):
+            found = self._coefficients(rows, part).strict(horizon, dims, self.min_coefficient, self.max_coefficient)
+            near = values[part]
+            near[...] = restored(found, self.scale)
+            wrong = outside(near, low, high)
+            if wrong.any():
+                row, step, dim = (int(i) for i in np.argwhere(wrong)[0])
+                raise TokenizeError(
+                    f"row {part.start + row} decodes to {near[row, step, dim]:.6g} at step {step}, dimension {dim}; "
+                    f"must be {low[dim]:.6g} to {high[dim]:.6g}"
+                )
         return values
 
     def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
@@ -258,7 +280,7 @@ class Codec:
         checked_shape(horizon, dims)
         low, high = self._bounds(horizon, dims)
         rows, num_unknown = known_ids(code_rows(codes), self.num_codes)
-        found, wrong = self._coefficients(rows).relaxed(horizon, dims)
+        found, wrong = self._coefficients(rows, slice(0, len(rows))).relaxed(horizon, dims)
         values = restored(found, self.scale)
         return Decoded(
             chunks=np.clip(values, low, high),
@@ -266,7 +288,8 @@ class Codec:
             num_clipped=np.count_nonzero(outside(values, low, high), axis=(1, 2)),
         )
 
-    def _coefficients(self, rows: TokenRows) -> Coefficients:
+    def _coefficients(self, rows: TokenRows, part: slice) -> Coefficients:
+        rows = rows.between(part.start, part.stop)
         starts, table = self._bpe.symbols
         found, ends = concatenated(rows.values, starts, table)
         return Coefficients(
@@ -274,6 +297,7 @@ class Codec:
             is_wrong=np.zeros(len(found), dtype=np.bool_),
             tokens=rows,
             ends=ends,
+            first_row=part.start,
         )
 
     def _range(self, dims: int) -> tuple[FloatArray, FloatArray]:
