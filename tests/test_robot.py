@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -33,7 +33,6 @@ QUATERNIONS = CONVENTIONS[2:]
 FACTS = EmbodimentFacts(name="arm", version=3, digest="0" * 64)
 
 ROBOT = """
-import json
 import sys
 
 class Bare:
@@ -47,9 +46,13 @@ class Bare:
 
 sys.meta_path.insert(0, Bare())
 
+import json
+
 import numpy as np
 import vladata
+"""
 
+ENCODE_AND_DECODE = """
 results = []
 for folder in sys.argv[1:]:
     tokenizer = vladata.ActionTokenizer.load(folder)
@@ -77,6 +80,12 @@ for folder in sys.argv[1:]:
         "repaired": relaxed.num_repaired.tolist(),
     })
 json.dump({"modules": sorted({m.partition(".")[0] for m in sys.modules}), "results": results}, sys.stdout)
+"""
+
+DECODE = """
+tokenizer = vladata.ActionTokenizer.load(sys.argv[1])
+given = json.load(open(sys.argv[1] + "/given.json"))
+json.dump(tokenizer.decode(given["codes"], given["state"]).tolist(), sys.stdout)
 """
 
 
@@ -126,8 +135,9 @@ def build(scheme: str, target: Mode | None, convention: RotationConvention) -> A
     )
 
 
-def on_robot(*folders: Path) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-c", ROBOT, *map(str, folders)], capture_output=True, text=True)
+def run(program: str, *folders: Path) -> Any:
+    """What a program prints on a robot, as JSON."""
+    done = subprocess.run([sys.executable, "-c", ROBOT + program, *map(str, folders)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -146,7 +156,7 @@ def test_a_robot_with_numpy_and_tokenizers_alone_does_what_was_trained(scheme: s
         tokenizers.append(tokenizer)
         inputs.append((chunks, state))
 
-    found = on_robot(*(tmp_path / str(n) for n in range(len(cases))))
+    found = run(ENCODE_AND_DECODE, *(tmp_path / str(n) for n in range(len(cases))))
 
     heavy = {"pydantic", "yaml", "scipy", "h5py", "datasets", "pyarrow", "rich", "typer", "cv2"}
     assert not set(found["modules"]) & heavy
@@ -162,6 +172,34 @@ def test_a_robot_with_numpy_and_tokenizers_alone_does_what_was_trained(scheme: s
         error = np.abs(tokenizer.decode_represented(codes) - represented)
         is_kept = ~tokenizer.is_clipped(represented)
         assert (error[is_kept] <= tokenizer.error_bound(represented)[is_kept]).all()
+
+
+@pytest.mark.parametrize("representation", ["recorded", "chunk_relative"])
+def test_the_codes_of_an_export_are_its_actions_again(
+    sample_dataset: Path, representation: Literal["recorded", "chunk_relative"], tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    from vladata.exporters.huggingface import ExportOptions, export
+
+    out, options = tmp_path / "out", ExportOptions(horizon=4, representation=representation, chunk_end="drop")
+    export(vladata.open(sample_dataset), out, options, workers=0)
+    (file,) = out.glob("data/executor/train-*")
+    rows = pq.read_table(file, columns=["action_codes", "action_chunk", "observation.state"]).to_pylist()
+    tokenizer = ActionTokenizer.load(out)
+    state = [r["observation.state"] for r in rows] if tokenizer.representation.needs_state else None
+    given = {"codes": [r["action_codes"] for r in rows], "state": state}
+    (out / "given.json").write_text(json.dumps(given))
+
+    decoded = run(DECODE, out)
+
+    learned = np.array([r["action_chunk"] for r in rows])
+    is_kept = ~tokenizer.is_clipped(learned)
+    recorded = tokenizer.representation.restore(learned, state)
+    # Half a bin, and what putting the reference back rounds; the arm has no rotations.
+    bound = tokenizer.error_bound(learned) + 1e-9
+    assert is_kept.mean() > 0.9
+    assert (np.abs(np.array(decoded) - recorded)[is_kept] <= bound[is_kept]).all()
 
 
 def test_the_tokenizer_is_an_attribute_of_the_package_that_is_imported_when_asked_for() -> None:
