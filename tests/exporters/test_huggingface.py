@@ -412,7 +412,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any], message: str) -
 def test_what_can_not_be_made_is_refused_before_the_folder_is_touched(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for options, error in [
-        (ExportOptions(tokenizer="fast"), PluginNotFoundError),
+        (ExportOptions(tokenizer="nosuch"), PluginNotFoundError),
         (ExportOptions(codec_options={"nonsense": 1}), TokenizeError),
         (ExportOptions(base_tokenizer=tmp_path), TokenizeError),
         (ExportOptions(action=("nothing",)), ExportError),
