@@ -231,7 +231,7 @@ class Codec:
         values = found / self.scale @ basis(horizon)
         away = values - centre
         room = np.where(away > 0, high[:, None] - centre, low[:, None] - centre)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = np.where(away == 0, 1.0, room / away).min(axis=1)
         drawn: FloatArray = np.rint(middle + np.clip(share, 0.0, 1.0)[:, None] * (found - middle))
         values = drawn / self.scale @ basis(horizon)
@@ -346,11 +346,10 @@ def _coefficient_range(
     found: FloatArray, low: FloatArray, high: FloatArray, scale: float, vocab_size: int
 ) -> tuple[int, int]:
     """The lowest and the highest coefficient that have a symbol."""
-    waves = basis(found.shape[1])[:, :, None] * scale
-    ends = waves * low, waves * high
-    least = float(np.floor(np.minimum(*ends).sum(axis=1).min()))
-    most = float(np.ceil(np.maximum(*ends).sum(axis=1).max()))
-    least, most = min(least, 0.0), max(most, 0.0)
+    waves = basis(found.shape[1]) * scale
+    up, down = np.maximum(waves, 0.0).sum(axis=1), np.minimum(waves, 0.0).sum(axis=1)
+    least = min(0.0, float(np.floor((np.outer(up, low) + np.outer(down, high)).min())))
+    most = max(0.0, float(np.ceil((np.outer(up, high) + np.outer(down, low)).max())))
     if most - least + 1 > vocab_size // 4:
         least, most = min(float(found.min()), 0.0), max(float(found.max()), 0.0)
     count = most - least + 1
