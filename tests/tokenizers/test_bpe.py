@@ -14,7 +14,7 @@ from tokenizers.trainers import BpeTrainer
 from vladata.errors import TokenizeError
 from vladata.tokenizers._bpe import Bpe, read_vocabulary
 from vladata.tokenizers._byte_level import ByteLevel, byte_level
-from vladata.tokenizers.fast_safe import _FIRST, _plain
+from vladata.tokenizers._letters import FIRST_LETTER, letters
 
 some = settings(max_examples=60, deadline=None)
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
@@ -34,7 +34,7 @@ def trained(texts: list[str], vocab_size: int, alphabet: list[str], tokenizer: A
 
 
 def plain_vocabulary(points: np.ndarray, num_symbols: int, vocab_size: int) -> bytes:
-    return trained(as_text(points), vocab_size, [chr(_FIRST + k) for k in range(num_symbols)])
+    return trained(as_text(points), vocab_size, [chr(FIRST_LETTER + k) for k in range(num_symbols)])
 
 
 def byte_vocabulary(points: np.ndarray, vocab_size: int) -> bytes:
@@ -72,9 +72,9 @@ def symbols(draw: st.DrawFn, most: int = 9) -> tuple[np.ndarray, np.ndarray, int
 @given(drawn=symbols(), more=st.integers(0, 300))
 def test_letters_are_encoded_as_by_the_library(drawn: tuple[np.ndarray, np.ndarray, int], more: int) -> None:
     learned, rows, kinds = drawn
-    bpe = _plain(plain_vocabulary(learned + _FIRST, kinds, kinds + more))
+    bpe = letters(plain_vocabulary(learned + FIRST_LETTER, kinds, kinds + more))
 
-    assert by_kernel(bpe, rows + _FIRST) == by_library(bpe, rows + _FIRST)
+    assert by_kernel(bpe, rows + FIRST_LETTER) == by_library(bpe, rows + FIRST_LETTER)
 
 
 @some
@@ -124,10 +124,10 @@ def rewritten(content: bytes, **model: object) -> bytes:
 @pytest.mark.parametrize("change", ["backward", "twice", "double", "unused"])
 def test_vocabularies_that_no_training_gives_go_through_the_library(change: str) -> None:
     rows = np.random.default_rng(0).integers(0, 4, (200, 40))
-    content = plain_vocabulary(rows + _FIRST, 4, 60)
+    content = plain_vocabulary(rows + FIRST_LETTER, 4, 60)
     model = json.loads(content)["model"]
-    a, b = chr(_FIRST), chr(_FIRST + 1)
-    c, d = chr(_FIRST + 2), chr(_FIRST + 3)
+    a, b = chr(FIRST_LETTER), chr(FIRST_LETTER + 1)
+    c, d = chr(FIRST_LETTER + 2), chr(FIRST_LETTER + 3)
     ids = {a: 0, b: 1, c: 2, d: 3}
     vocab, merges = {
         "backward": (model["vocab"], model["merges"][::-1]),
@@ -135,11 +135,11 @@ def test_vocabularies_that_no_training_gives_go_through_the_library(change: str)
         "double": ({**ids, a + b: 4}, [[a, b], [a, b]]),
         "unused": ({**ids, c + d: 4, a + b: 5, b + a: 6, a + b + a: 7}, [[c, d], [a, b], [b, a], [a, b + a]]),
     }[change]
-    bpe = _plain(rewritten(content, vocab=vocab, merges=merges))
+    bpe = letters(rewritten(content, vocab=vocab, merges=merges))
 
     assert bpe.kernel is None
-    found = bpe.encode((rows + _FIRST).astype(np.uint32))
-    assert [found[k].tolist() for k in range(len(rows))] == by_library(bpe, rows + _FIRST)
+    found = bpe.encode((rows + FIRST_LETTER).astype(np.uint32))
+    assert [found[k].tolist() for k in range(len(rows))] == by_library(bpe, rows + FIRST_LETTER)
 
 
 @pytest.mark.parametrize("count", [1, 40, 60, 300])
@@ -155,18 +155,18 @@ def test_few_and_many_rows_are_encoded_alike(count: int) -> None:
 def test_a_long_run_is_cut_as_by_the_library() -> None:
     rows = np.zeros((60, 7000), dtype=np.int64)
     rows[:, ::997] = 1
-    bpe = _plain(plain_vocabulary(rows[:, :900] + _FIRST, 2, 40))
+    bpe = letters(plain_vocabulary(rows[:, :900] + FIRST_LETTER, 2, 40))
 
     assert bpe.kernel is not None
     assert bpe.kernel.runs is not None
-    assert by_kernel(bpe, rows + _FIRST) == by_library(bpe, rows + _FIRST)
+    assert by_kernel(bpe, rows + FIRST_LETTER) == by_library(bpe, rows + FIRST_LETTER)
 
 
 def test_symbols_that_nothing_merges_with_are_tokens_of_their_own() -> None:
     rows = np.array([[0, 0, 1, 0, 0, 2, 0, 1, 1, 0]] * 60)
-    bpe = _plain(plain_vocabulary(np.zeros((2, 8), dtype=np.int64) + _FIRST, 3, 4))
+    bpe = letters(plain_vocabulary(np.zeros((2, 8), dtype=np.int64) + FIRST_LETTER, 3, 4))
 
-    assert by_kernel(bpe, rows + _FIRST) == [[3, 1, 3, 2, 0, 1, 1, 0]] * 60
+    assert by_kernel(bpe, rows + FIRST_LETTER) == [[3, 1, 3, 2, 0, 1, 1, 0]] * 60
 
 
 @pytest.mark.parametrize(

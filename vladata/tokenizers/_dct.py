@@ -20,8 +20,6 @@ LARGEST = 1e150
 """Values are clipped to it before the transform, so that no sum overflows."""
 _NEAR = 1e-9
 """Distance from a half at which the order of a sum could decide."""
-
-
 _BLOCK = 1 << 15
 """Values at a time, which stay in the cache."""
 

@@ -18,6 +18,7 @@ __all__ = [
     "Coefficients",
     "checked_scale",
     "checked_shape",
+    "encoded",
     "fitted",
     "known_ids",
     "strict_ids",

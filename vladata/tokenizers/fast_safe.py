@@ -7,9 +7,8 @@ the transform; codes that stand for values outside of it are refused, or clipped
 Source: Pertsch et al., FAST, arXiv:2501.09747, section V; docs/tokenizers.md says what differs and why.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
@@ -19,8 +18,7 @@ from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import Codes, Decoded, FloatArray, TokenRows
 from ._bins import checked_chunks, code_rows, outside
-from ._bpe import Bpe, PointArray, concatenated, read_vocabulary
-from ._bpe_kernel import SymbolArray
+from ._bpe import concatenated
 from ._dct import Ties, basis, blocks, error_bound, quantized, restored
 from ._fast import (
     BLOCK,
@@ -35,6 +33,7 @@ from ._fast import (
     taken,
     whole_number,
 )
+from ._letters import FIRST_LETTER, MAX_LETTERS, Letters, letters, train
 
 __all__ = ["Codec"]
 
@@ -42,12 +41,7 @@ Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _FILE = "tokenizer.json"
-_FIRST = 0x4E00
-"""Code point of the lowest coefficient: behind it are 20,992 letters of one kind."""
-_MAX_SYMBOLS = 0x9FFF - _FIRST + 1
 _MAX_VOCAB = 1 << 20
-_MAX_TRAINED = 1 << 24
-"""Coefficients that merges are learned from."""
 _LARGEST = 1e100
 
 
@@ -81,21 +75,21 @@ class Codec:
 
     def __post_init__(self) -> None:
         checked_scale(self.scale)
-        low = whole_number(self.min_coefficient, "min_coefficient", -_MAX_SYMBOLS, 0)
-        high = whole_number(self.max_coefficient, "max_coefficient", 0, _MAX_SYMBOLS)
+        low = whole_number(self.min_coefficient, "min_coefficient", -MAX_LETTERS, 0)
+        high = whole_number(self.max_coefficient, "max_coefficient", 0, MAX_LETTERS)
         if not self.low or len(self.low) != len(self.high):
             raise TokenizeError(f"there are {len(self.low)} low and {len(self.high)} high; must be as many, at least 1")
         for dim, (least, most) in enumerate(zip(self.low, self.high, strict=True)):
             # Written so that it is true of nan as well.
             if not -_LARGEST <= least <= most <= _LARGEST:
                 raise TokenizeError(f"range of dimension {dim} is {least} to {most}; must be finite and in order")
-        expected = tuple(chr(_FIRST + k) for k in range(high - low + 1))
+        expected = tuple(chr(FIRST_LETTER + k) for k in range(high - low + 1))
         if self._bpe.vocabulary.tokens[: len(expected)] != expected or self._bpe.num_symbols != len(expected):
             raise TokenizeError(f"{_FILE} must begin with the symbols of coefficients {low} to {high}")
 
     @property
-    def _bpe(self) -> "_Plain":
-        return _plain(self.tokenizer_json)
+    def _bpe(self) -> Letters:
+        return letters(self.tokenizer_json)
 
     @property
     def num_codes(self) -> int:
@@ -134,8 +128,8 @@ class Codec:
         low, high = _ranges(values, options)
         found = quantized(np.clip(values, low, high), scale, Ties.TO_EVEN)
         least, most = _coefficient_range(found, low, high, scale, size)
-        points = (found - least).astype(np.uint32) + np.uint32(_FIRST)
-        content = _train(points.reshape(len(points), -1), most - least + 1, size)
+        points = (found - least).astype(np.uint32) + np.uint32(FIRST_LETTER)
+        content = train(points.reshape(len(points), -1), most - least + 1, size)
         return cls(
             scale=scale,
             min_coefficient=least,
@@ -206,7 +200,7 @@ class Codec:
         rows, dims = np.nonzero(is_cut)
         if len(rows):
             found[rows, :, dims] = self._drawn(found[rows, :, dims], dims)
-        found += _FIRST - self.min_coefficient
+        found += FIRST_LETTER - self.min_coefficient
         return found
 
     def _coefficients_of(self, values: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -235,7 +229,7 @@ class Codec:
         values = found / self.scale @ basis(horizon)
         away = values - centre
         room = np.where(away > 0, high[:, None] - centre, low[:, None] - centre)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             share = np.where(away == 0, 1.0, room / away).min(axis=1)
         drawn: FloatArray = np.rint(middle + np.clip(share, 0.0, 1.0)[:, None] * (found - middle))
         values = drawn / self.scale @ basis(horizon)
@@ -326,42 +320,6 @@ class Codec:
         return np.full(chunks.shape, self._bound(max(1, chunks.shape[1])))
 
 
-class _Plain(Bpe):
-    """A vocabulary of coefficients as letters."""
-
-    @cached_property
-    def num_symbols(self) -> int:
-        """Tokens of one symbol."""
-        return sum(len(t) == 1 for t in self.vocabulary.tokens)
-
-    @property
-    def symbol_ids(self) -> Sequence[int]:
-        """The token of each symbol alone is itself."""
-        return range(self.num_symbols)
-
-    def words(self, points: PointArray) -> tuple[SymbolArray, Int64Array, Int64Array]:
-        """See `Bpe.words`; a text is a word."""
-        count, length = points.shape
-        symbols = (points.reshape(-1) - np.uint32(_FIRST)).astype(np.uint16)
-        return symbols, np.arange(0, count * length + 1, length), np.arange(count + 1)
-
-    @cached_property
-    def symbols(self) -> tuple[Int64Array, Int64Array]:
-        """Where the symbols of each token begin, [V + 1], and all symbols."""
-        starts = np.concatenate([[0], np.cumsum([len(t) for t in self.vocabulary.tokens])]).astype(np.int64)
-        text = "".join(self.vocabulary.tokens)
-        return starts, np.array([ord(c) - _FIRST for c in text], dtype=np.int64)
-
-
-@lru_cache(maxsize=16)
-def _plain(content: bytes) -> _Plain:
-    found = _Plain(read_vocabulary(content, None))
-    letters = set("".join(found.vocabulary.tokens))
-    if letters != {chr(_FIRST + k) for k in range(found.num_symbols)}:
-        raise TokenizeError(f"{_FILE} must have tokens of coefficients alone")
-    return found
-
-
 def _ranges(values: FloatArray, options: Mapping[str, object]) -> tuple[FloatArray, FloatArray]:
     """Ranges of the dimensions, [D] each."""
     least, most = values.min(axis=(0, 1)), values.max(axis=(0, 1))
@@ -386,37 +344,16 @@ def _coefficient_range(
     found: FloatArray, low: FloatArray, high: FloatArray, scale: float, vocab_size: int
 ) -> tuple[int, int]:
     """The lowest and the highest coefficient that have a symbol."""
-    waves = basis(found.shape[1])[:, :, None] * scale
-    ends = waves * low, waves * high
-    least = float(np.floor(np.minimum(*ends).sum(axis=1).min()))
-    most = float(np.ceil(np.maximum(*ends).sum(axis=1).max()))
-    least, most = min(least, 0.0), max(most, 0.0)
+    waves = basis(found.shape[1]) * scale
+    up, down = np.maximum(waves, 0.0).sum(axis=1), np.minimum(waves, 0.0).sum(axis=1)
+    least = min(0.0, float(np.floor((np.outer(up, low) + np.outer(down, high)).min())))
+    most = max(0.0, float(np.ceil((np.outer(up, high) + np.outer(down, low)).max())))
     if most - least + 1 > vocab_size // 4:
         least, most = min(float(found.min()), 0.0), max(float(found.max()), 0.0)
     count = most - least + 1
-    if count > min(vocab_size, _MAX_SYMBOLS):
+    if count > min(vocab_size, MAX_LETTERS):
         raise TokenizeError(
             f"coefficients go from {least:.0f} to {most:.0f}, which are {count:.0f}; "
-            f"must be at most vocab_size, {vocab_size}, and {_MAX_SYMBOLS}: raise vocab_size, or lower scale"
+            f"must be at most vocab_size, {vocab_size}, and {MAX_LETTERS}: raise vocab_size, or lower scale"
         )
     return int(least), int(most)
-
-
-def _train(points: NDArray[np.uint32], num_symbols: int, vocab_size: int) -> bytes:
-    from tokenizers import Tokenizer, models
-    from tokenizers.trainers import BpeTrainer
-
-    count, length = points.shape
-    if points.size > _MAX_TRAINED:
-        points = points[np.linspace(0, count - 1, max(1, _MAX_TRAINED // length)).astype(np.int64)]
-    text = points.astype("<u4").tobytes().decode("utf-32-le")
-    trainer = BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=2,
-        show_progress=False,
-        special_tokens=[],
-        initial_alphabet=[chr(_FIRST + k) for k in range(num_symbols)],
-    )
-    bpe = Tokenizer(models.BPE())
-    bpe.train_from_iterator((text[k : k + length] for k in range(0, len(text), length)), trainer)
-    return str(bpe.to_str()).encode()
