@@ -548,7 +548,9 @@ class TestHostile:
         with pytest.raises(TokenizeError, match=r"^bpe_tokenizer/tokenizer.json was altered: its digest does not fit"):
             ActionTokenizer.load(tmp_path)
         resign(tmp_path, lambda d: d["codec_files"].update({"bpe_tokenizer/tokenizer.json": sha256(file)}))
-        with pytest.raises(TokenizeError, match=r"codec_files is not that of the tokenizer that it describes"):
+        with pytest.raises(
+            TokenizeError, match=r"bpe_tokenizer/tokenizer.json is not tokenizer.json; must be the same"
+        ):
             ActionTokenizer.load(tmp_path)
         with file.open("wb") as hole:
             hole.truncate(9 << 20)
