@@ -6,6 +6,7 @@ import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
+from ._card_prompts import prompt_columns, prompt_section
 from ._files import Finished
 from ._folder import DATA
 from ._gather import AGE_UNIT_NS
@@ -27,6 +28,7 @@ MOST_ROWS = 50
 
 def make_card(finished: Finished) -> str:
     """The README of an export: YAML that `datasets` reads, then what a person must know."""
+    job = finished.job
     sections = [
         _front(finished),
         _title(finished),
@@ -41,6 +43,7 @@ def make_card(finished: Finished) -> str:
         _recipe(finished),
         _defects(finished),
         _columns(finished),
+        prompt_section(job.prompts, job.tokenizer, finished.most_ids, job.prepared.layout.state_names),
         _loading(finished),
         _files(),
     ]
@@ -287,7 +290,7 @@ def _defects(finished: Finished) -> str:
 
 
 def _columns(finished: Finished) -> str:
-    layout, has_ids = finished.job.prepared.layout, finished.job.prompts is not None
+    layout = finished.job.prepared.layout
     dims, horizon = len(layout.representation.dimensions), layout.rule.horizon
     length = finished.job.tokenizer.codec.length(horizon, dims)
     codes = "int32 list" if length is None else f"int32 [{length}]"
@@ -303,14 +306,8 @@ def _columns(finished: Finished) -> str:
     ]
     if layout.state_names:
         rows.insert(-4, ["`observation.state`", f"float32 [{len(layout.state_names)}]", "as recorded"])
-    if has_ids:
-        rows += [
-            ["`action_token_ids`", "int32 list", "the codes as ids of the language model"],
-            ["`input_ids`", "int32 list", "prompt, action ids, end of text"],
-            ["`labels`", "int32 list", "-100 before the action"],
-        ]
-    prompt = f"\n\nPrompt: {code(finished.job.options.prompt)}" if has_ids else ""
-    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}{prompt}"
+    rows += prompt_columns(finished.job.prompts)
+    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}"
 
 
 def _loading(finished: Finished) -> str:

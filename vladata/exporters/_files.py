@@ -11,7 +11,7 @@ from ..actions.statistics import openpi_layout, openvla_layout
 from ..documents import canonical_json
 from ..text import clip, printable
 from ..tokenizers._base import BaseTokenizer
-from ..vocabulary import VocabularyKind, write_extended
+from ..vocabulary import write_extended
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
 from ._plan import Split, count_splits, digest, sum_refused, total_counts
 from ._work import Job, Written, package_versions
@@ -95,6 +95,15 @@ class Finished:
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
         if self.job.tokenizer.vocabulary is not None:
             notes += self.job.tokenizer.vocabulary.facts
+        return notes + self._about_prompts()
+
+    def _about_prompts(self) -> list[str]:
+        notes = self.job.prompts.facts(self.base is not None)
+        rows = sum(line.rows for line in self.written.lines)
+        padded = rows * self.job.tokenizer.horizon - self.num_targets
+        about_padding = self.job.prompts.padding_fact()
+        if padded and about_padding is not None:
+            notes.append(f"{padded:,} of {rows * self.job.tokenizer.horizon:,} targets are padded; {about_padding}")
         return notes
 
     def _about_choices(self) -> list[str]:
@@ -107,6 +116,11 @@ class Finished:
             steps = f"{tokenizer.horizon:,} steps at {tokenizer.rate_hz:g} Hz"
             notes.append(f"horizon: {options.horizon_s:g} s are {steps}, {tokenizer.horizon / tokenizer.rate_hz:g} s")
         return notes
+
+    @property
+    def most_ids(self) -> int:
+        """`input_ids` of the longest row; 0 where there are none."""
+        return max(line.most_ids for line in self.written.lines)
 
     def _about_images(self) -> list[str]:
         notes = []
@@ -151,13 +165,13 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
 
 
 def _tokenizer_files(folder: ExportFolder, finished: Finished) -> dict[str, bytes]:
-    """The action tokenizer, and the language model's tokenizer where it got new tokens."""
+    """The action tokenizer, and the language model's tokenizer, with new tokens where it got some."""
     spare = folder.work / "tokenizers"
     shutil.rmtree(spare, ignore_errors=True)
     tokenizer, base = finished.job.tokenizer, finished.base
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
-    if base is not None and vocabulary is not None and vocabulary.kind is VocabularyKind.ADDED:
+    if base is not None and vocabulary is not None:
         source = finished.job.options.base_tokenizer
         paths += write_extended(
             base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
@@ -199,7 +213,7 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
             "cameras": [c.name for c in prepared.layout.cameras],
         },
         "tokenizer_digest": job.tokenizer.digest,
-        "prompt": None if job.prompts is None else {"template": job.options.prompt, "end": list(job.prompts.end)},
+        "prompt": {**job.prompts.to_dict(), "most_ids": finished.most_ids},
         "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),

@@ -18,8 +18,9 @@ from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions
 from ._plan import Plan, Split, sum_refused
-from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
 from ._preview import make_plan, require_idle_limit
+from ._prompts import build_prompts
 from ._recipe import read_recipe
 from ._verify import VerifyResult, verify
 from ._work import Job, write_shards
@@ -76,7 +77,9 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    tokenizer = build_tokenizer(prepared, prepared.options, _read_base(options), workers, progress)
+    options, base = prepared.options, _read_base(options)
+    tokenizer = build_tokenizer(prepared, options, base, workers, progress)
+    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)  # refused here already if it can't be
     return make_plan(prepared, tokenizer, workers, progress)
 
 
@@ -106,11 +109,12 @@ def export(
         require_idle_limit(prepared)
         options = prepared.options
         base = _read_base(options)
+        tokenizer = build_tokenizer(prepared, options, base, workers, progress)
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base, workers, progress),
-            prompts=None if base is None else build_prompts(prepared, options, base),
+            tokenizer=tokenizer,
+            prompts=build_prompts(prepared.layout, options, tokenizer, base, prepared.state),
             workers=workers,
             progress=progress,
         )
