@@ -23,6 +23,7 @@ NAMES = (
     "listing",
     "startup",
     "timing",
+    "tokenize",
     "validate",
     "validate_many",
 )

@@ -36,7 +36,7 @@ embodiments:
   test_arm: {normalization: min_max, action: {horizon: 7}, images: {quality: 80}, state: {signals: null}}
 tokenizer: {scheme: uniform_bins, num_codes: 64}
 vocabulary: {kind: tail, base: models/base, tail_skip: 128, reuse_added: true}
-prompt: 'do {task}'
+prompt: prompts/do.yaml
 images: {cameras: [front], size: 224x320, resize: stretch, quality: 90}
 configs:
   executor: {}
@@ -66,7 +66,7 @@ class TestReading:
         assert (options.image_size, options.resize, options.jpeg_quality) == ((224, 320), "stretch", 90)
         assert (options.tokenizer, options.codec_options) == ("uniform_bins", {"num_codes": 64})
         assert (options.vocabulary, options.tail_skip, options.tail_reuse_added) == ("tail", 128, True)
-        assert (options.prompt, options.shard_bytes, options.quarantined) == ("do {task}", 100_000_000, "include")
+        assert (options.shard_bytes, options.quarantined) == (100_000_000, "include")
         assert options.planner is not None
         assert (options.planner.every_s, options.planner.prompt) == (2.0, "planner_chat")
         assert options.vqa is not None
@@ -75,6 +75,7 @@ class TestReading:
     def test_paths_are_seen_from_the_recipe_and_stay_out_of_what_is_stored(self, tmp_path: Path) -> None:
         options = read(tmp_path, WHOLE)
         assert options.base_tokenizer == tmp_path / "models/base"
+        assert options.prompt == str(tmp_path / "prompts/do.yaml")
         assert options.vqa is not None
         assert options.vqa.external[0].path == tmp_path / "../llava"
         stored = json.dumps(options.to_dict())

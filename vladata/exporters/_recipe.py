@@ -113,10 +113,12 @@ class TokenizerPart(Document):
 class VocabularyPart(Document):
     """How codes become ids of a language model."""
 
-    kind: Literal["added", "tail", "text"] = "added"
+    kind: Literal["added", "tail", "text", "reserved"] = "added"
     base: Annotated[Name | None, Field(description="Folder with a tokenizer.json, seen from the recipe.")] = None
     tail_skip: Annotated[int, Field(ge=0, description="tail: ids left alone at the end.")] = 0
     reuse_added: Annotated[bool, Field(description="tail: use added tokens that are not special again.")] = False
+    pattern: Annotated[str | None, Field(description="reserved: name of the tokens, {n} for the number.")] = None
+    max_tokens: Annotated[int | None, Field(ge=1, description="Most ids of a row; a longer one is an error.")] = None
 
 
 class ExternalPart(Document):
@@ -171,7 +173,7 @@ class RecipeDocument(Document):
     embodiments: dict[Name, EmbodimentPart] = Field(default_factory=dict)
     tokenizer: TokenizerPart | None = None
     vocabulary: VocabularyPart = VocabularyPart()
-    prompt: Annotated[Name | None, Field(description="With a base tokenizer: the text before the action.")] = None
+    prompt: Annotated[Name | None, Field(description="Name of a prompt, or its .yaml, seen from the recipe.")] = None
     images: ImagesPart = ImagesPart()
     configs: ConfigsPart = ConfigsPart()
     shard_mb: Annotated[int, Field(ge=1)] = 500
@@ -191,6 +193,8 @@ class RecipeDocument(Document):
         """What was written, as JSON values without paths: equal on every machine."""
         plain: dict[str, object] = self.model_dump(mode="json", exclude_unset=True)
         _without(plain, "vocabulary", "base")
+        if self.prompt is not None:
+            plain["prompt"] = Path(self.prompt).name
         configs = plain.get("configs")
         vqa = configs.get("vqa") if isinstance(configs, dict) else None
         for external in vqa.get("external", []) if isinstance(vqa, dict) else []:
@@ -245,7 +249,9 @@ def options_of(recipe: RecipeDocument, folder: Path) -> ExportOptions:
         "vocabulary": vocabulary.kind,
         "tail_skip": vocabulary.tail_skip,
         "tail_reuse_added": vocabulary.reuse_added,
-        "prompt": ExportOptions().prompt if recipe.prompt is None else _template(recipe.prompt, folder),
+        "reserved_pattern": vocabulary.pattern,
+        "max_tokens": vocabulary.max_tokens,
+        "prompt": _prompt(recipe.prompt, folder),
         "planner": _planner(recipe.configs.planner, folder),
         "vqa": _vqa(recipe.configs.vqa, folder),
         "shard_bytes": recipe.shard_mb * 1_000_000,
@@ -253,6 +259,13 @@ def options_of(recipe: RecipeDocument, folder: Path) -> ExportOptions:
         "recipe": recipe.content(),
     }
     return ExportOptions(**values)  # type: ignore[arg-type]  # each by its field's name
+
+
+def _prompt(name: str | None, folder: Path) -> str:
+    """The name of a prompt, or the place of its file."""
+    if name is None:
+        return ExportOptions().prompt
+    return str(folder / name) if Path(name).suffix in {".yaml", ".yml"} else name
 
 
 def _split(part: SplitPart | None) -> dict[str, object]:
@@ -301,13 +314,8 @@ def _changes(part: EmbodimentPart) -> Mapping[str, object]:
     return {**found, **({"proprioception": part.state.signals} if part.state is not None else {})}
 
 
-def _template(prompt: str, folder: Path) -> str:
-    """A prompt's name, or the path of its file seen from here."""
-    return str(folder / prompt) if prompt.endswith((".yaml", ".yml")) else prompt
-
-
 def _planner(part: PlannerPart | None, folder: Path) -> PlannerOptions | None:
-    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=_template(part.prompt, folder))
+    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=_prompt(part.prompt, folder))
 
 
 def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
@@ -319,7 +327,7 @@ def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
     return VqaOptions(
         per_episode=part.per_episode,
         kinds=part.kinds,
-        prompt=_template(part.prompt, folder),
+        prompt=_prompt(part.prompt, folder),
         seed=part.seed,
         external=external,
     )

@@ -99,10 +99,10 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    base = _read_base(options)
-    tokenizer = build_tokenizer(prepared, prepared.options, base, workers, progress)
-    build_prompts(prepared.layout, prepared.options, tokenizer, base, prepared.state)
-    texts = prepare_texts(prepared, prepared.options, base, workers, progress)
+    options, base = prepared.options, _read_base(options)
+    tokenizer = build_tokenizer(prepared, options, base, workers, progress)
+    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)  # refused here already if it can't be
+    texts = prepare_texts(prepared, options, base, workers, progress)
     return plan_texts(make_plan(prepared, tokenizer, workers, progress), prepared, texts)
 
 
