@@ -304,7 +304,7 @@ def verify_mixture(folder: Path, *, num_workers: int = 1, progress: Progress = _
 
 def is_mixture(folder: Path) -> bool:
     """Tell a mixture, whole or begun, from other folders."""
-    from .mixtures._folder import is_mixture as tell
+    from .mixtures.verify import is_mixture as tell
 
     return tell(folder)
 

@@ -17,7 +17,7 @@ from ..exporters._parquet import ShardWriter
 from ..store.writer import replace_file, sync_folder
 from ._folder import EPOCH
 from ._order import draw, interleave, key_of
-from ._shards import groups_of
+from ._shards import WINDOW_BYTES, groups_of
 from .plan import Prepared
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ EPOCH_CONFIG = "epoch"
 EPOCH_GROUP = 100_000
 CANT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS}
 """Other file system, or one without links."""
-WINDOW_BYTES = 96_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 __all__ = [
+    "WINDOW_BYTES",
     "MixUnit",
     "PartReader",
     "PlannedShard",

@@ -1,4 +1,4 @@
-"""Verify a mixture: every file, every row against the parts, the shares against the plan, and that `datasets` loads it."""
+"""Verify a mixture: its files, every row against the parts, shares against the plan, and that `datasets` loads it."""
 
 import importlib.util
 import tempfile
@@ -54,9 +54,7 @@ def verify_mixture(out: Path, *, workers: int = 1, progress: Progress = _quiet) 
     stated = {str(p.get("name")): p for p in _objects(manifest.get("parts"))}
     for part in prepared.parts:
         if stated.get(part.name, {}).get("manifest_sha256") != part.manifest_sha256:
-            problems.append(
-                f"part {part.name}: the export was changed since it was mixed; differences below may be its"
-            )
+            problems.append(f"part {part.name}: the export was changed since; differences below may be its")
     if prepared.plan.to_json() != (out / PLAN).read_bytes():
         problems.append(f"{PLAN}: is not the plan that recipe and parts give")
     if prepared.recipe.layout == "padded":
@@ -97,9 +95,8 @@ def _read_manifest(out: Path) -> dict[str, object]:
             raise ExportError(f"{out}: this mixture is not finished; run vladata mix again, it goes on where it was")
         raise ExportError(f"{out}: no mixture; {MANIFEST} is missing or not one of vladata mix")
     if manifest.get("format_version") != FORMAT_VERSION:
-        raise ExportError(
-            f"{out}: mixture version {manifest.get('format_version')}; this release reads {FORMAT_VERSION}"
-        )
+        found = manifest.get("format_version")
+        raise ExportError(f"{out}: mixture version {found}; this release reads {FORMAT_VERSION}")
     return manifest
 
 
