@@ -14,7 +14,7 @@ def recipe(cli, sample_dataset, tmp_path):
         assert done.returncode == 3, done.stderr  # two steps lack an image
     path = tmp_path / "mixture.yaml"
     parts = [{"name": "one", "export": "one"}, {"name": "two", "export": "two", "weight": 3.0}]
-    path.write_text(yaml.safe_dump({"mixture": 1, "parts": parts}))
+    path.write_text(yaml.safe_dump({"mixture": 1, "epoch_rows": 400, "parts": parts}))
     return path
 
 

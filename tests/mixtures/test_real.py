@@ -43,11 +43,9 @@ def test_they_are_mixed_and_verified(robots, process, tmp_path, layout):
     recipe.write_text(
         (robots / "mixture.yaml").read_text().replace("mixture: 1", f"mixture: 1\n        layout: {layout}")
     )
-    for name in ("one", "two"):
-        done = process("mix", recipe, "-o", robots / layout / name, "--workers", 1 if name == "one" else 2)
-        assert done.returncode == 0, done.stderr
-    assert digest_of_tree(robots / layout / "one") == digest_of_tree(robots / layout / "two")
-    out = robots / layout / "one"
+    out = tmp_path / "out"
+    done = process("mix", recipe, "-o", out, "--workers", 2)
+    assert done.returncode == 0, done.stderr
     done = process("verify", out, "--workers", 2)
     assert done.returncode == 0, done.stderr
     stored = json.loads((out / "mixture.json").read_text())
