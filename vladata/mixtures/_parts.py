@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..action_tokenizer import ActionTokenizer
 from ..errors import ExportError, GateError, TokenizeError
 from ..exporters._files import FORMAT_VERSION
-from ..exporters._folder import FORMAT, MANIFEST, TOKENIZER, read_json
+from ..exporters._folder import FORMAT, MANIFEST, TOKENIZER, hash_with_beats, read_json
 from ..gate import inside
 from ..text import printable
 from ..workers import Failed, beat, run
@@ -211,6 +211,8 @@ class ScanUnit:
     shard: Shard
     left_out: frozenset[int]
     """Episodes whose rows don't count."""
+    is_hashed: bool
+    """Whether its SHA-256 is compared as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -230,16 +232,28 @@ class Scanned:
 
 
 def scan_shards(
-    parts: Sequence[Part], left_out: Mapping[str, frozenset[int]], *, workers: int, progress: Progress
+    parts: Sequence[Part],
+    left_out: Mapping[str, frozenset[int]],
+    *,
+    is_hashed: bool,
+    workers: int,
+    progress: Progress,
 ) -> dict[str, list[Scanned]]:
     """Look at every shard of every part: its footer, and the columns of tasks and episodes; by part, in order.
+
+    Args:
+        parts: Of the mixture.
+        left_out: Episodes whose rows don't count, by part.
+        is_hashed: Compare the SHA-256 of each shard as well: nothing is mixed from others than the manifest lists.
+        workers: Processes; 0 reads in this one.
+        progress: Called with how many are done, of how many, and what is being done.
 
     Raises:
         ExportError: A shard is missing, has another size or number of rows, or is damaged.
     """
     nothing: frozenset[int] = frozenset()
     units = [
-        ScanUnit(part=p.name, folder=p.folder, shard=s, left_out=left_out.get(p.name, nothing))
+        ScanUnit(part=p.name, folder=p.folder, shard=s, left_out=left_out.get(p.name, nothing), is_hashed=is_hashed)
         for p in parts
         for s in p.shards
     ]
@@ -269,6 +283,8 @@ def scan(unit: ScanUnit) -> Scanned:
     size = path.stat().st_size if path.is_file() else -1
     if size != unit.shard.size:
         raise ExportError(f"has {size:,} bytes; the manifest says {unit.shard.size:,}" if size >= 0 else "is missing")
+    if unit.is_hashed and hash_with_beats(path)[1] != unit.shard.sha256:
+        raise ExportError("SHA-256 differs from the manifest's; verify the export")
     try:
         with pq.ParquetFile(path) as file:
             meta = file.metadata

@@ -130,12 +130,15 @@ class Prepared:
     plan: MixturePlan
 
 
-def prepare(recipe: MixtureRecipe, base: Path, *, workers: int, progress: Progress) -> Prepared:
+def prepare(
+    recipe: MixtureRecipe, base: Path, *, is_hashed: bool = False, workers: int, progress: Progress
+) -> Prepared:
     """Read what the parts hold and decide what an epoch holds.
 
     Args:
         recipe: What is asked for.
         base: Folder that the paths of the exports are seen from.
+        is_hashed: Compare every shard of the parts with its SHA-256.
         workers: Processes; 0 reads in this one.
         progress: Called with how many are done, of how many, and what is being done.
 
@@ -145,7 +148,7 @@ def prepare(recipe: MixtureRecipe, base: Path, *, workers: int, progress: Progre
     parts = open_parts(recipe, base)
     overlap = find_overlap(parts, recipe)
     left_out = {p.name: overlap.left_out(p.name) for p in parts}
-    scanned = scan_shards(parts, left_out, workers=workers, progress=progress)
+    scanned = scan_shards(parts, left_out, is_hashed=is_hashed, workers=workers, progress=progress)
     columns = None
     _check_splits(parts)
     if recipe.layout == "padded":
