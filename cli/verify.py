@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ._console import VIOLATION, default_workers, human_bytes, note, out, out_json, progress
+from ._console import USAGE, VIOLATION, default_workers, fail, human_bytes, note, out, out_json, progress
 
 
 def verify(
@@ -26,6 +26,8 @@ def verify(
 
     with progress("verify", "files") as show:
         if is_mixture(folder):
+            if dataset is not None:
+                fail("--dataset goes with an export; a mixture is compared with its parts, where they were", USAGE)
             result = verify_mixture(folder, num_workers=workers, progress=show)
         elif is_export(folder):
             result = verify_export(folder, dataset, num_workers=workers, progress=show)

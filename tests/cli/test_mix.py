@@ -34,6 +34,9 @@ def test_the_plan_the_mixture_and_its_verification(cli, recipe, tmp_path):
     result = json.loads(again.stdout)
     assert result["plan"] == stated
     assert result["kept"] == result["num_shards"]
+    refused = cli("verify", tmp_path / "out", "--dataset", tmp_path)
+    assert refused.returncode == 2
+    assert "--dataset goes with an export" in refused.stderr
     verified = cli("verify", tmp_path / "out", "--json", "--workers", 1)
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["problems"] == []

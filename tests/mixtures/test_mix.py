@@ -18,6 +18,7 @@ from vladata.action_tokenizer import ActionTokenizer
 from vladata.errors import ExportError, TokenizeError
 from vladata.exporters.huggingface import ExportOptions
 from vladata.mixtures.mix import mix, plan
+from vladata.mixtures.verify import verify_mixture
 from vladata.recording import Instruction
 
 Recipe = Callable[..., Path]
@@ -237,6 +238,20 @@ class TestColumns:
         self.change(other, lambda t: t.append_column("prompt", pa.array([f"q{i}" for i in range(t.num_rows)])))
         mix(recipe(*lines), tmp_path / "with", workers=0)
         assert {r["prompt"][0] for r in read_rows(tmp_path / "with")} == {"p", "q"}
+
+    def test_rows_without_actions_are_mixed_as_well(
+        self, make_part: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vladata.mixtures.verify._load_once", lambda *_: [])
+        lines = []
+        for name, seed in (("one", 1), ("other", 5)):
+            part = make_part(name, [{"seed": seed}, {"seed": seed + 1}])
+            self.change(part, lambda t: t.select(["episode_id", "step_index", "observation.images.front"]))
+            lines.append({"name": name, "export": str(part)})
+        mix(recipe(*lines, epoch_rows=50), tmp_path / "out", workers=0)
+        rows = read_rows(tmp_path / "out")
+        assert list(rows[0]) == ["part", "embodiment", "episode_id", "step_index", "observation.images.front"]
+        assert verify_mixture(tmp_path / "out", workers=0).problems == ()
 
     def test_a_column_of_the_mixture_s_own_name_must_be_dropped(
         self, make_part: Any, recipe: Recipe, tmp_path: Path

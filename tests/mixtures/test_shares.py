@@ -1,5 +1,6 @@
 """Weights, temperature and caps become shares, and shares become whole rows."""
 
+import doctest
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -9,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vladata.errors import ExportError
+from vladata.mixtures import shares as module
 from vladata.mixtures.shares import Wish, decimals, epoch_of, rows_of_epoch, shares
+
+
+def test_the_example_of_the_module() -> None:
+    assert doctest.testmod(module).failed == 0
+
 
 sizes = st.integers(1, 10_000_000)
 weights = st.floats(0.001, 1000)
