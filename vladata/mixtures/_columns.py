@@ -68,11 +68,9 @@ class Columns:
     dropped: tuple[str, ...]
 
     def source_columns(self, part: int) -> list[str]:
-        """The columns of a part that are read."""
-        shape = self.shapes[part]
-        has_state = (STATE,) if shape.own.state else ()
-        vectors = [v for v in self.vectors if v != STATE]
-        return [*self.kept, *shape.images.values(), *has_state, *vectors]
+        """The columns of a part that are read, without its images."""
+        has_state = (STATE,) if self.shapes[part].own.state else ()
+        return [*self.kept, *has_state, *(v for v in self.vectors if v != STATE)]
 
 
 def has_ids(recipe: MixtureRecipe, scanned: Mapping[str, Sequence[Scanned]]) -> bool:
@@ -108,6 +106,8 @@ def build_columns(recipe: MixtureRecipe, parts: Sequence[Part], scanned: Mapping
     images = [_images(p, s) for p, s in zip(parts, schemas, strict=True)]
     special = [{*own.values(), *VECTORS} for own in images]
     kept = _kept(parts, schemas, special)
+    if not kept:
+        raise ExportError("no column but images and vectors would be left; drop fewer")
     own = [_widths(p, s) for p, s in zip(parts, schemas, strict=True)]
     common = Widths(
         state=max(w.state for w in own), action=max(w.action for w in own), horizon=max(w.horizon for w in own)
@@ -144,7 +144,7 @@ def _schema_of(part: Part, scanned: Sequence[Scanned]) -> "pa.Schema":
 def _is_image(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_struct(kind) and {kind.field(i).name for i in range(kind.num_fields)} == {"bytes", "path"})
+    return bool(kind == pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 
 
 def _images(part: Part, schema: "pa.Schema") -> dict[str, str]:
@@ -259,10 +259,10 @@ def _target(
 
 
 def pad(table: "pa.Table", columns: Columns, part: int) -> "pa.Table":
-    """Rows of a part as rows of the mixture.
+    """Rows of a part as rows of the mixture, all columns but images.
 
     Args:
-        table: The part's own columns.
+        table: The part's own columns, without its images.
         columns: Of the mixture.
         part: Its number.
     """
@@ -275,9 +275,6 @@ def pad(table: "pa.Table", columns: Columns, part: int) -> "pa.Table":
         EMBODIMENT: pa.array([shape.embodiment] * count, type=pa.string()),
     }
     made |= {name: table.column(name) for name in columns.kept}
-    for name in columns.images:
-        own = shape.images.get(name)
-        made[name] = pa.nulls(count, schema.field(name).type) if own is None else table.column(own)
     own_w, all_w = shape.own, common
     sizes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
         STATE: ((own_w.state,), (all_w.state,)),
@@ -296,7 +293,8 @@ def pad(table: "pa.Table", columns: Columns, part: int) -> "pa.Table":
             mask = np.zeros((count, *size), dtype=np.bool_)
             mask[:, : own_size[0]] = True
             made[MASKS[name]] = matrix_array(mask)
-    return pa.table([made[n] for n in schema.names], schema=schema)
+    own_schema = pa.schema([f for f in schema if f.name in made])
+    return pa.table([made[n] for n in own_schema.names], schema=own_schema)
 
 
 def numbers(table: "pa.Table", name: str, size: tuple[int, ...]) -> NDArray[np.generic]:

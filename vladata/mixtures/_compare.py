@@ -14,6 +14,7 @@ from ..exporters._folder import hash_with_beats
 from ..text import clip, printable
 from ..workers import beat
 from ._columns import ACTION, CHUNK, EMBODIMENT, IS_PAD, MASKS, PART, STATE, Columns, numbers
+from ._reader import Frame, Taken
 from ._shards import MixUnit, rows_in_order
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def compare_shard(work: CompareUnit) -> Compared:
                     rows[value] = rows.get(value, 0) + count
                 for part, source in tables.items():
                     at = np.flatnonzero(labels == part)
-                    found = _different(stored.take(pa.array(at)), pa.concat_tables(source), unit.columns, part)
+                    found = _different(stored.take(pa.array(at)), source, unit.columns, part)
                     problems += [f"{name}: row {start + int(at[r])}: {text}" for r, text in found]
                 beat()
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -84,8 +85,11 @@ def _counts(stored: "pa.Table") -> tuple[list[str], list[int]]:
     return found.field("values").to_pylist(), found.field("counts").to_pylist()
 
 
-def _different(stored: "pa.Table", source: "pa.Table", columns: Columns, part: int) -> list[tuple[int, str]]:
+def _different(stored: "pa.Table", taken: Sequence[Taken], columns: Columns, part: int) -> list[tuple[int, str]]:
     """Row and reason of what is not as in the part."""
+    import pyarrow as pa
+
+    source = pa.concat_tables([t.table for t in taken])
     shape = columns.shapes[part]
     found: list[tuple[int, str]] = []
     for name, text in ((PART, shape.part), (EMBODIMENT, shape.embodiment)):
@@ -95,10 +99,9 @@ def _different(stored: "pa.Table", source: "pa.Table", columns: Columns, part: i
         found += _unequal(name, stored.column(name), source.column(name))
     for name in columns.images:
         own = shape.images.get(name)
-        if own is not None:
-            found += _unequal(name, stored.column(name), source.column(own))
-        elif stored.column(name).null_count != stored.num_rows:
-            found.append((0, f"{name}: is there, and the part has none"))
+        frames = [None] * stored.num_rows if own is None else [f for t in taken for f in t.frames[own]]
+        text = "is there, and the part has none" if own is None else "differs from the part's"
+        found += [(r, f"{name}: {text}") for r in _other_frames(stored.column(name), frames)]
     own_w, common = shape.own, columns.common
     sizes: dict[str, tuple[Sequence[int], tuple[int, ...]]] = {
         STATE: ((own_w.state,), (common.state,)),
@@ -119,6 +122,22 @@ def _different(stored: "pa.Table", source: "pa.Table", columns: Columns, part: i
             mask = numbers(stored, MASKS[name], size)
             found += _rows(mask, is_inner, f"{MASKS[name]}: must be true for the part's own {own_size[0]}")
     return found
+
+
+def _other_frames(stored: "pa.ChunkedArray", frames: Sequence[Frame]) -> list[int]:
+    """Rows whose image is another one, byte by byte."""
+    array = stored.combine_chunks()
+    encoded, has_path = array.field("bytes"), array.field("path").null_count != len(array)
+    bad = []
+    for row, frame in enumerate(frames):
+        is_there = array.is_valid()[row].as_py() if array.null_count else True
+        found = encoded[row].as_buffer() if is_there and encoded[row].is_valid else None
+        is_same = (
+            (found is None and not is_there) if frame is None else (found is not None and found.to_pybytes() == frame)
+        )
+        if not is_same or has_path:
+            bad.append(row)
+    return bad
 
 
 def _unequal(name: str, stored: "pa.ChunkedArray", source: "pa.ChunkedArray") -> list[tuple[int, str]]:

@@ -1,11 +1,10 @@
 """The shards of a padded mixture: which rows go into which, and how one is written with bounded memory.
 
-A shard is a pure unit: it reads, of each part, the row groups of one window after the other, takes their rows in the
-order of the epoch, and puts the rows of all parts together. Images stay the bytes they are.
+A shard is a pure unit: it takes the rows of each part in the order of the epoch and puts those of all parts together.
+Images stay the bytes they are.
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ExportError
-from ..exporters._parquet import ShardWriter
+from ..exporters._parquet import ShardWriter, image_array
 from ..store.writer import replace_file
 from ..workers import beat
 from ._columns import Columns, pad
 from ._order import Drawn, draw, in_order, interleave, key_of
-from ._parts import Part, Scanned, Shard
+from ._parts import Part, Scanned
+from ._reader import Frame, PartReader, Source, Taken
 from .plan import Prepared
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 __all__ = [
     "WINDOW_BYTES",
@@ -39,25 +38,11 @@ __all__ = [
     "write_shard",
 ]
 
-WINDOW_BYTES = 96_000_000
+WINDOW_BYTES = 80_000_000
 """Of the row groups of all parts that are held at a time, as they lie on the disk."""
 GROUP_BYTES = 32_000_000
 MAX_GROUP_ROWS = 50
 """Rows of a row group: what a random access reads. As in exports."""
-OPEN_FILES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Source:
-    """The rows of a part in one shard of the mixture."""
-
-    part: int
-    folder: Path
-    shards: tuple[Shard, ...]
-    """Of one split, in order: what row numbers count through."""
-    group_rows: tuple[NDArray[np.int64], ...]
-    """Rows of the row groups of each shard."""
-    drawn: Drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -209,80 +194,15 @@ def _source(prepared: Prepared, index: int, split: str, drawn: Drawn) -> Source:
     )
 
 
-# Reading a part -----------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------------------------
 
 
-class PartReader:
-    """The rows of a part in the order of the mixture, some at a time; one window of them is in memory."""
-
-    def __init__(self, source: Source, columns: Sequence[str]) -> None:
-        """Nothing is read yet."""
-        self._source = source
-        self._columns = list(columns)
-        rows = [r for groups in source.group_rows for r in groups.tolist()]
-        self._places = [(f, g) for f, groups in enumerate(source.group_rows) for g in range(len(groups))]
-        self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._files: dict[int, pq.ParquetFile] = {}
-        self._windows = self._all_windows()
-        self._held: pa.Table | None = None
-
-    def take(self, count: int) -> "list[pa.Table]":
-        """The next rows, in order, as one or more tables."""
-        found = []
-        while count:
-            if self._held is None or not self._held.num_rows:
-                self._held = None  # before the next window is read
-                self._held = next(self._windows)
-            part = self._held.slice(0, count)
-            self._held = self._held.slice(part.num_rows)
-            count -= part.num_rows
-            found.append(part)
-        return found
-
-    def close(self) -> None:
-        """Close all files."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
-
-    def _all_windows(self) -> "Iterator[pa.Table]":
-        drawn = self._source.drawn
-        edges = [0, *(np.flatnonzero(np.diff(drawn.windows)) + 1).tolist(), len(drawn.rows)]
-        for a, b in itertools.pairwise(edges):
-            yield self._window(drawn.rows[a:b])
-
-    def _window(self, rows: NDArray[np.int64]) -> "pa.Table":
-        """Rows in any order, each row group read once."""
-        import pyarrow as pa
-
-        group = np.searchsorted(self._starts, rows, side="right") - 1
-        order = np.argsort(group, kind="stable")
-        tables = []
-        for number in np.unique(group).tolist():
-            chosen = rows[order][group[order] == number] - self._starts[number]
-            table = self._read(number)
-            is_whole = len(chosen) == table.num_rows and bool((np.diff(chosen) == 1).all())
-            tables.append(table if is_whole else table.take(pa.array(chosen)))
-            beat()
-        back = np.empty(len(order), dtype=np.int64)
-        back[order] = np.arange(len(order))
-        joined = pa.concat_tables(tables)
-        return joined if bool((np.diff(back) == 1).all()) else joined.take(pa.array(back))
-
-    def _read(self, number: int) -> "pa.Table":
-        import pyarrow.parquet as pq
-
-        index, group = self._places[number]
-        if index not in self._files:
-            if len(self._files) >= OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[index] = pq.ParquetFile(self._source.folder / self._source.shards[index].file)
-        return self._files[index].read_row_group(group, columns=self._columns, use_threads=False)
-
-
-def rows_in_order(unit: MixUnit) -> "Iterator[tuple[int, dict[int, list[pa.Table]]]]":
+def rows_in_order(unit: MixUnit) -> Iterator[tuple[int, dict[int, list[Taken]]]]:
     """Row group by row group of a shard: its first row, and the rows of each part as the parts have them."""
-    readers = {p: PartReader(s, unit.columns.source_columns(p)) for p, s in unit.sources.items()}
+    readers = {
+        p: PartReader(s, unit.columns.source_columns(p), list(unit.columns.shapes[p].images.values()))
+        for p, s in unit.sources.items()
+    }
     try:
         for start in range(0, len(unit.labels), unit.group_rows):
             labels = unit.labels[start : start + unit.group_rows]
@@ -294,9 +214,6 @@ def rows_in_order(unit: MixUnit) -> "Iterator[tuple[int, dict[int, list[pa.Table
     finally:
         for reader in readers.values():
             reader.close()
-
-
-# Writing ------------------------------------------------------------------------------------------------------------
 
 
 def write_shard(unit: MixUnit) -> ShardFacts:
@@ -323,16 +240,37 @@ def write_shard(unit: MixUnit) -> ShardFacts:
 
 
 def _joined(
-    unit: MixUnit, tables: "Mapping[int, list[pa.Table]]", labels: NDArray[np.uint16]
-) -> "dict[str, pa.ChunkedArray]":
+    unit: MixUnit, taken: Mapping[int, Sequence[Taken]], labels: NDArray[np.uint16]
+) -> "dict[str, pa.Array | pa.ChunkedArray]":
+    """One row group of the mixture: the rows of all parts, each at its place."""
     import pyarrow as pa
 
-    joined = pa.concat_tables([pad(t, unit.columns, part) for part in sorted(tables) for t in tables[part]])
+    pieces = [(part, t) for part in sorted(taken) for t in taken[part]]
+    joined = pa.concat_tables([pad(t.table, unit.columns, part) for part, t in pieces])
     order = np.argsort(labels, kind="stable")
     back = np.empty(len(order), dtype=np.int64)
     back[order] = np.arange(len(order))
-    mixed = joined if bool((np.diff(back) == 1).all()) else joined.take(pa.array(back))
-    return {name: mixed.column(name) for name in mixed.column_names}
+    mixed = joined.take(pa.array(back))
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: mixed.column(name) for name in mixed.column_names}
+    places = back.tolist()
+    for name in unit.columns.images:
+        frames: list[Frame] = []
+        for part, t in pieces:
+            own = unit.columns.shapes[part].images.get(name)
+            frames += [None] * t.table.num_rows if own is None else t.frames[own]
+        columns[name] = _image_column([frames[i] for i in places])
+    return columns
+
+
+def _image_column(frames: Sequence[Frame]) -> "pa.Array":
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum([0 if f is None else len(f) for f in frames])])
+    array = image_array(b"".join(f for f in frames if f is not None), offsets.astype(np.int64))
+    is_null = [f is None for f in frames]
+    if not any(is_null):
+        return array
+    return pa.StructArray.from_arrays(array.flatten(), names=["bytes", "path"], mask=pa.array(is_null))
 
 
 def digest_rows(unit: MixUnit) -> str:
