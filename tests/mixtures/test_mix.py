@@ -161,6 +161,8 @@ class TestPadded:
         for name, found in merged.items():
             own = three_parts / name / "shards"
             assert {f"{name}_robot": found} == json.loads((own / "dataset_statistics.json").read_text())
+            for file in ("manifest.json", "README.md"):
+                assert (mixed / "parts" / name / file).read_bytes() == (own / file).read_bytes()
             assert (mixed / "norm_stats" / name / "norm_stats.json").read_bytes() == (
                 own / "norm_stats.json"
             ).read_bytes()
@@ -238,6 +240,37 @@ class TestColumns:
         self.change(other, lambda t: t.append_column("prompt", pa.array([f"q{i}" for i in range(t.num_rows)])))
         mix(recipe(*lines), tmp_path / "with", workers=0)
         assert {r["prompt"][0] for r in read_rows(tmp_path / "with")} == {"p", "q"}
+
+    def test_images_that_are_not_there_stay_so_and_paths_are_an_error(
+        self, make_part: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import pyarrow as pa
+
+        monkeypatch.setattr("vladata.mixtures.verify._load_once", lambda *_: [])
+        front = "observation.images.front"
+        part = make_part("one", [{"seed": 1}, {"seed": 2}])
+
+        def every_third(table: Any, value: Any) -> Any:
+            images = table.column(front).to_pylist()
+            images[::3] = [value] * len(images[::3])
+            kind = table.schema.field(front)
+            return table.set_column(table.column_names.index(front), kind, pa.array(images, type=kind.type))
+
+        self.change(part, lambda t: every_third(t, None))
+        lines = [{"name": "one", "export": str(part)}]
+        mix(recipe(*lines), tmp_path / "out", workers=0)
+        own = {key(r): r[front] for r in read_rows(part)}
+        assert {r[front] is None for r in read_rows(tmp_path / "out")} == {True, False}
+        assert all(r[front] == own[key(r)] for r in read_rows(tmp_path / "out"))
+        assert verify_mixture(tmp_path / "out", workers=0).problems == ()
+        for value in (
+            {"bytes": None, "path": "/etc/passwd"},
+            {"bytes": b"x", "path": "x"},
+            {"bytes": None, "path": None},
+        ):
+            self.change(part, lambda t, value=value: every_third(t, value))
+            with pytest.raises(ExportError, match=f"{front} holds a path, or no bytes"):
+                mix(recipe(*lines), tmp_path / "bad", workers=0)
 
     def test_rows_without_actions_are_mixed_as_well(
         self, make_part: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

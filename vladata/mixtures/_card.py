@@ -69,7 +69,8 @@ def _title(plan: MixturePlan) -> str:
         f"# Mixture of {', '.join(escape(p.name) for p in plan.parts)}\n\nOne epoch has {plan.epoch_rows:,} rows "
         f"({hours:.2f} h) of {len(plan.parts)} datasets and {len(plan.embodiments)} embodiments; seed {recipe.seed}, "
         f"temperature {recipe.temperature:g}, at most {recipe.max_repeats} times the same row. Made by vladata; the "
-        "numbers on this page are counted in the rows. `mixture.json` has the whole plan."
+        "numbers on this page are counted in the rows. `mixture.json` has the whole plan.\n\n"
+        "Licence: that of each part, as its own card says: `parts/<part>/README.md`."
     )
 
 
@@ -191,6 +192,7 @@ def _files(prepared: Prepared) -> str:
         ["`action_tokenizer/<part>/`", "the action tokenizer of each part"],
         ["`dataset_statistics.json`", "statistics of each part's own train split, under the part's name"],
         ["`norm_stats/<part>/norm_stats.json`", "the same as openpi reads them"],
+        ["`parts/<part>/`", "the card and the manifest of each part: licence, defects, lineage of every episode"],
         ["`mixture.json`", "recipe and plan"],
         ["`manifest.json`", "size and SHA-256 of every file"],
     ]

@@ -16,13 +16,13 @@ from ..exporters._folder import MANIFEST, README, TEXT_TOKENIZER, TOKENIZER, UNF
 from ..gate import inside
 from ..store.writer import sync_folder
 
-__all__ = ["EPOCH", "FORMAT", "FORMAT_VERSION", "PLAN", "MixtureFolder", "claim", "files_of", "is_mixture"]
+__all__ = ["EPOCH", "FORMAT", "FORMAT_VERSION", "PARTS", "PLAN", "MixtureFolder", "claim", "files_of", "is_mixture"]
 
 FORMAT = "vladata-mixture"
 FORMAT_VERSION = 1
-PLAN, EPOCH = "mixture.json", "epoch.parquet"
+PLAN, EPOCH, PARTS = "mixture.json", "epoch.parquet", "parts"
 SMALL = (README, PLAN, EPOCH, "dataset_statistics.json")
-SMALL_FOLDERS = (TOKENIZER, TEXT_TOKENIZER, "norm_stats")
+SMALL_FOLDERS = (TOKENIZER, TEXT_TOKENIZER, PARTS, "norm_stats")
 
 
 def is_mixture(folder: Path) -> bool:

@@ -91,6 +91,17 @@ class Part:
             raise ExportError(f"part {self.name}: {name} is missing or differs from the manifest; verify the export")
         return data
 
+    def read_manifest(self) -> bytes:
+        """Its manifest, as it was when the mixture was planned.
+
+        Raises:
+            ExportError: It was changed meanwhile.
+        """
+        data = (self.folder / MANIFEST).read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest_sha256:
+            raise ExportError(f"part {self.name}: the export was changed while it was mixed; run the command again")
+        return data
+
     def of_split(self, split: str) -> tuple[Shard, ...]:
         """Its shards of a split, in order."""
         return tuple(s for s in self.shards if s.split == split)

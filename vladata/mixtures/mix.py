@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ..documents import canonical_json
 from ..errors import ExportError
-from ..exporters._folder import ORIGIN, README, TOKENIZER, hash_with_beats, require_space, write_bytes
+from ..exporters._folder import MANIFEST, ORIGIN, README, TOKENIZER, hash_with_beats, require_space, write_bytes
 from ..exporters._plan import digest
 from ..exporters._shard import is_as_noted
 from ..exporters._work import package_versions
 from ..workers import Failed, run
 from ._apart import EPOCH_CONFIG, PlaceUnit, place, place_units, write_epoch
 from ._card import Config, make_card
-from ._folder import EPOCH, FORMAT, FORMAT_VERSION, PLAN, MixtureFolder, claim
+from ._folder import EPOCH, FORMAT, FORMAT_VERSION, PARTS, PLAN, MixtureFolder, claim
 from ._ids import text_tokenizer
 from ._parts import STALL_S, Progress
 from ._shards import MixUnit, digest_rows, plan_shards, write_shard
@@ -265,6 +265,9 @@ def _small_files(prepared: Prepared) -> dict[str, bytes]:
         for name in part.files:
             if name.startswith(f"{TOKENIZER}/"):
                 files[f"{TOKENIZER}/{part.name}/{name.removeprefix(f'{TOKENIZER}/')}"] = part.read(name)
+        # The way from source files over episodes to rows, and what its card says of licence and defects.
+        files[f"{PARTS}/{part.name}/{MANIFEST}"] = part.read_manifest()
+        files[f"{PARTS}/{part.name}/{README}"] = part.read(README)
         if "norm_stats.json" in part.files:
             files[f"norm_stats/{part.name}/norm_stats.json"] = part.read("norm_stats.json")
         if "dataset_statistics.json" in part.files:
