@@ -241,6 +241,25 @@ class TestColumns:
         mix(recipe(*lines), tmp_path / "with", workers=0)
         assert {r["prompt"][0] for r in read_rows(tmp_path / "with")} == {"p", "q"}
 
+    def test_codes_as_text_must_be_of_one_codec(self, make_part: Any, recipe: Recipe, tmp_path: Path) -> None:
+        import pyarrow as pa
+
+        lines = []
+        for name, seed, count in (("one", 1, 20), ("other", 5, 30)):
+            options = ExportOptions(tokenizer="uniform_bins", codec_options={"num_codes": count})
+            part = make_part(name, [{"seed": seed}, {"seed": seed + 1}], options, cameras=())
+            self.change(part, lambda t: t.append_column("target", pa.array(["<action_00>"] * t.num_rows)))
+            lines.append({"name": name, "export": str(part)})
+        with pytest.raises(ExportError, match="rows of one and other have codes of different codecs as text"):
+            plan(recipe(*lines), workers=0)
+        mix(recipe(*lines, keep_ids=False), tmp_path / "out", workers=0)
+        assert "target" not in read_rows(tmp_path / "out")[0]
+        # Without codes it is any text, as in rows of a planner.
+        for line in lines:
+            self.change(Path(line["export"]), lambda t: t.drop_columns("action_codes"))
+        mix(recipe(*lines), tmp_path / "out", workers=0)
+        assert read_rows(tmp_path / "out")[0]["target"] == "<action_00>"
+
     def test_images_that_are_not_there_stay_so_and_paths_are_an_error(
         self, make_part: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,7 +17,7 @@ from .recipe import MixtureRecipe
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ID_COLUMNS", "MASKS", "PART", "Columns", "Shape", "Widths", "build_columns", "has_ids", "pad"]
+__all__ = ["ID_COLUMNS", "MASKS", "PART", "Columns", "Shape", "Tokens", "Widths", "build_columns", "pad", "tokens_of"]
 
 PART, EMBODIMENT = "part", "embodiment"
 STATE, ACTION, CHUNK, IS_PAD = "observation.state", "action", "action_chunk", "action_is_pad"
@@ -26,6 +26,9 @@ VECTORS = (STATE, ACTION, CHUNK, IS_PAD)
 OURS = (PART, EMBODIMENT, *MASKS.values())
 ID_COLUMNS = ("action_token_ids", "input_ids", "labels", "attention_mask", "loss_mask")
 """Columns that mean nothing without the language model's tokenizer."""
+ACTION_TEXT = ("target", "completion")
+"""Columns that hold the codes of actions as text, where rows have codes."""
+CODES = "action_codes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +76,29 @@ class Columns:
         return [*self.kept, *has_state, *(v for v in self.vectors if v != STATE)]
 
 
-def has_ids(recipe: MixtureRecipe, scanned: Mapping[str, Sequence[Scanned]]) -> bool:
-    """Whether ids of a language model would be columns of the mixture."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """What the columns of a mixture hold of a language model."""
+
+    has_ids: bool
+    has_codes: bool
+    """Whether the ids, or the text, stand for codes of actions."""
+    has_text: bool
+    """Whether there are codes as text."""
+
+
+def tokens_of(recipe: MixtureRecipe, scanned: Mapping[str, Sequence[Scanned]]) -> Tokens:
+    """What of a language model would be in the mixture."""
     import pyarrow as pa
 
-    wanted = set(ID_COLUMNS) - set(recipe.drop)
     schemas = [pa.ipc.read_schema(pa.py_buffer(found[0].schema)) for found in scanned.values()]
-    return recipe.keep_ids and any(wanted & set(s.names) for s in schemas)
+    names = {n for s in schemas for n in s.names}
+    kept = names - set(recipe.drop) if recipe.keep_ids else set()
+    return Tokens(
+        has_ids=bool(kept & set(ID_COLUMNS)),
+        has_codes=CODES in names,
+        has_text=CODES in names and bool(kept & set(ACTION_TEXT)),
+    )
 
 
 def build_columns(recipe: MixtureRecipe, parts: Sequence[Part], scanned: Mapping[str, Sequence[Scanned]]) -> Columns:
@@ -97,7 +116,10 @@ def build_columns(recipe: MixtureRecipe, parts: Sequence[Part], scanned: Mapping
         raise ExportError(
             f"drop: no part has a column {unknown[0]!r}; it must be one of {', '.join(sorted(everywhere))}"
         )
-    dropped = {*recipe.drop, *(() if recipe.keep_ids else ID_COLUMNS)} & everywhere
+    dropped = set(recipe.drop)
+    if not recipe.keep_ids:
+        dropped |= {*ID_COLUMNS, *(ACTION_TEXT if CODES in everywhere else ())}
+    dropped &= everywhere
     schemas = [pa.schema([f for f in s if f.name not in dropped], metadata=s.metadata) for s in schemas]
     for part, schema in zip(parts, schemas, strict=True):
         taken = [n for n in OURS if n in schema.names]
@@ -172,7 +194,7 @@ def _kept(parts: Sequence[Part], schemas: Sequence["pa.Schema"], special: Sequen
         other = next(((n, k) for n, k in kinds.items() if k != first), None)
         if other is not None:
             shown = [f"{'not there' if k is None else k} in {n}" for n, k in ((parts[0].name, first), other)]
-            ids = " or keep_ids: false" if name in ID_COLUMNS else ""
+            ids = " or keep_ids: false" if name in (*ID_COLUMNS, *ACTION_TEXT) else ""
             raise ExportError(
                 f"column {name!r} is {shown[0]} and {shown[1]}; it must be the same in all parts (drop: [{name}]{ids})"
             )

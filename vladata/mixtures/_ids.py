@@ -11,6 +11,7 @@ from ..documents import canonical_json
 from ..errors import ExportError
 from ..exporters._folder import TEXT_TOKENIZER
 from ..text import printable
+from ._columns import Tokens
 from ._parts import Part
 
 __all__ = ["check_ids", "text_tokenizer"]
@@ -18,28 +19,48 @@ __all__ = ["check_ids", "text_tokenizer"]
 WAY_OUT = "give the parts one tokenizer, or keep_ids: false"
 
 
-def check_ids(parts: Sequence[Part]) -> None:
-    """Compare the id maps of all parts.
+def check_ids(parts: Sequence[Part], tokens: Tokens) -> None:
+    """Compare the id maps of all parts, and what codes as text stand for.
+
+    Args:
+        parts: Of the mixture.
+        tokens: What its columns hold of a language model.
 
     Raises:
-        ExportError: A part has no ids, base tokenizers differ, or an id stands for different things.
+        ExportError: A part has no ids, base tokenizers differ, or an id or a text stands for different things.
     """
-    first = parts[0]
+    if tokens.has_ids:
+        _check_bases(parts)
+    if tokens.has_ids and tokens.has_codes:
+        _check_meaning(parts)
+    if tokens.has_text:
+        other = next((p for p in parts if _codec(p) != _codec(parts[0])), None)
+        if other is not None:
+            raise ExportError(
+                f"rows of {parts[0].name} and {other.name} have codes of different codecs as text; {WAY_OUT}"
+            )
+
+
+def _check_bases(parts: Sequence[Part]) -> None:
     bases = {}
     for part in parts:
         vocabulary = part.tokenizer.vocabulary
         if vocabulary is None:
             raise ExportError(f"part {part.name} has no ids of a language model and others have; {WAY_OUT}")
         bases[part.name] = None if vocabulary.base is None else vocabulary.base.sha256
-        if bases[part.name] != bases[first.name]:
+        first = parts[0].name
+        if bases[part.name] != bases[first]:
             raise ExportError(
-                f"the ids of {first.name} and {part.name} are of different base tokenizers "
-                f"({_short(bases[first.name])} and {_short(bases[part.name])}); {WAY_OUT}"
+                f"the ids of {first} and {part.name} are of different base tokenizers "
+                f"({_short(bases[first])} and {_short(bases[part.name])}); {WAY_OUT}"
             )
+
+
+def _check_meaning(parts: Sequence[Part]) -> None:
     meaning: dict[tuple[bool, tuple[int, ...]], tuple[str, int, Part]] = {}
     for part in parts:
         vocabulary = part.tokenizer.vocabulary
-        assert vocabulary is not None  # looked at above
+        assert vocabulary is not None  # looked at before
         codec = _codec(part)
         for is_following, pieces in ((False, vocabulary.ids), (True, vocabulary.following or vocabulary.ids)):
             for code, ids in enumerate(pieces):

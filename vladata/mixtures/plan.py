@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 from ..text import clip, printable
-from ._columns import Columns, build_columns, has_ids
+from ._columns import Columns, build_columns, tokens_of
 from ._ids import check_ids
 from ._leaks import Overlap, find_overlap
 from ._order import key_of, thin
@@ -152,8 +152,7 @@ def prepare(
     columns = None
     _check_splits(parts)
     if recipe.layout == "padded":
-        if has_ids(recipe, scanned):
-            check_ids(parts)
+        check_ids(parts, tokens_of(recipe, scanned))
         columns = build_columns(recipe, parts, scanned)
     pools = tuple(_pool(p, scanned[p.name], recipe) for p in parts)
     wishes = [
