@@ -294,15 +294,30 @@ class TestColumns:
     def test_rows_without_actions_are_mixed_as_well(
         self, make_part: Any, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        import pyarrow as pa
+
         monkeypatch.setattr("vladata.mixtures.verify._load_once", lambda *_: [])
+
+        def with_pictures(table: Any) -> Any:
+            front = table["observation.images.front"]
+            pictures = pa.array([[image] * 2 for image in front.to_pylist()], type=pa.list_(front.type))
+            few = table.select(["episode_id", "step_index", "observation.images.front"])
+            return few.append_column("images", pictures)
+
         lines = []
         for name, seed in (("one", 1), ("other", 5)):
             part = make_part(name, [{"seed": seed}, {"seed": seed + 1}])
-            self.change(part, lambda t: t.select(["episode_id", "step_index", "observation.images.front"]))
+            self.change(part, with_pictures)
             lines.append({"name": name, "export": str(part)})
         mix(recipe(*lines, epoch_rows=50), tmp_path / "out", workers=0)
         rows = read_rows(tmp_path / "out")
-        assert list(rows[0]) == ["part", "embodiment", "episode_id", "step_index", "observation.images.front"]
+        assert list(rows[0]) == ["part", "embodiment", "episode_id", "step_index", "images", "observation.images.front"]
+        assert all(r["images"] == [r["observation.images.front"]] * 2 for r in rows)
+        path = next((tmp_path / "out").glob("data/executor/train-*"))
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+        assert columns["images.list.element.bytes"].compression == "UNCOMPRESSED"
+        assert not columns["images.list.element.bytes"].is_stats_set
         assert verify_mixture(tmp_path / "out", workers=0).problems == ()
 
     def test_a_column_of_the_mixture_s_own_name_must_be_dropped(

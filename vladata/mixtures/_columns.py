@@ -17,7 +17,19 @@ from .recipe import MixtureRecipe
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ID_COLUMNS", "MASKS", "PART", "Columns", "Shape", "Tokens", "Widths", "build_columns", "pad", "tokens_of"]
+__all__ = [
+    "ID_COLUMNS",
+    "MASKS",
+    "PART",
+    "Columns",
+    "Shape",
+    "Tokens",
+    "Widths",
+    "build_columns",
+    "pad",
+    "picture_columns",
+    "tokens_of",
+]
 
 PART, EMBODIMENT = "part", "embodiment"
 STATE, ACTION, CHUNK, IS_PAD = "observation.state", "action", "action_chunk", "action_is_pad"
@@ -167,6 +179,13 @@ def _is_image(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return bool(kind == pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+
+def picture_columns(schema: "pa.Schema") -> list[str]:
+    """Columns of images, and of lists of images: what is not compressed once more."""
+    import pyarrow as pa
+
+    return [f.name for f in schema if _is_image(f.type.value_type if pa.types.is_list(f.type) else f.type)]
 
 
 def _images(part: Part, schema: "pa.Schema") -> dict[str, str]:

@@ -17,7 +17,7 @@ from ..errors import ExportError
 from ..exporters._parquet import ShardWriter, image_array
 from ..store.writer import replace_file
 from ..workers import beat
-from ._columns import Columns, pad
+from ._columns import Columns, pad, picture_columns
 from ._order import Drawn, draw, in_order, interleave, key_of
 from ._parts import Part, Scanned
 from ._reader import Frame, PartReader, Source, Taken
@@ -228,7 +228,7 @@ def write_shard(unit: MixUnit) -> ShardFacts:
     schema = pa.ipc.read_schema(pa.py_buffer(unit.columns.schema))
     path = unit.out / unit.shard.file
     try:
-        with replace_file(path) as temporary, ShardWriter(temporary, schema, unit.columns.images) as writer:
+        with replace_file(path) as temporary, ShardWriter(temporary, schema, picture_columns(schema)) as writer:
             for start, tables in rows_in_order(unit):
                 labels = unit.labels[start : start + unit.group_rows]
                 writer.write(_joined(unit, tables, labels))
