@@ -25,8 +25,8 @@ __all__ = ["Frame", "PartReader", "Source", "Taken"]
 
 OPEN_FILES = 16
 
-Frame = bytes | None
-"""An encoded image; None where there is none."""
+Frame = memoryview | bytes | None
+"""An encoded image; None where there is none. A view keeps its window in memory: let go of it before the next rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +67,11 @@ class _Window:
         start, stop = self.used, min(self.used + count, self.table.num_rows)
         self.used = stop
         places = self.places[start:stop].tolist()
-        frames = {name: [self.images[group, name].frame(row) for group, row in places] for name in columns}
+        # The last rows of a window come with the first ones of the next, and must not keep both in memory.
+        frames = {
+            name: [self.images[group, name].frame(row, is_copy=self.is_used_up) for group, row in places]
+            for name in columns
+        }
         return Taken(table=self.table.slice(start, stop - start), frames=frames)
 
     @property
@@ -91,9 +95,12 @@ class _Images:
         self._offsets = whole[encoded.offset :].tolist()
         self._data = memoryview(data if data is not None else b"")
 
-    def frame(self, row: int) -> Frame:
-        """The encoded image of a row; a copy, so that nobody keeps the window in memory."""
-        return None if self._is_null[row] else bytes(self._data[self._offsets[row] : self._offsets[row + 1]])
+    def frame(self, row: int, *, is_copy: bool) -> Frame:
+        """The encoded image of a row."""
+        if self._is_null[row]:
+            return None
+        view = self._data[self._offsets[row] : self._offsets[row + 1]]
+        return bytes(view) if is_copy else view
 
 
 class PartReader:

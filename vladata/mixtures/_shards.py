@@ -38,7 +38,7 @@ __all__ = [
     "write_shard",
 ]
 
-WINDOW_BYTES = 80_000_000
+WINDOW_BYTES = 48_000_000
 """Of the row groups of all parts that are held at a time, as they lie on the disk."""
 GROUP_BYTES = 32_000_000
 MAX_GROUP_ROWS = 50
@@ -232,6 +232,7 @@ def write_shard(unit: MixUnit) -> ShardFacts:
             for start, tables in rows_in_order(unit):
                 labels = unit.labels[start : start + unit.group_rows]
                 writer.write(_joined(unit, tables, labels))
+                del tables
                 beat()
             written = writer.close()
     except pa.ArrowException as error:
@@ -266,7 +267,13 @@ def _image_column(frames: Sequence[Frame]) -> "pa.Array":
     import pyarrow as pa
 
     offsets = np.concatenate([[0], np.cumsum([0 if f is None else len(f) for f in frames])])
-    array = image_array(b"".join(f for f in frames if f is not None), offsets.astype(np.int64))
+    # Not joined as bytes: Arrow's pool gives large buffers back to the system, the heap does not.
+    buffer = pa.allocate_buffer(int(offsets[-1]))
+    data = np.frombuffer(buffer, dtype=np.uint8)
+    for frame, start, stop in zip(frames, offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        if frame is not None:
+            data[start:stop] = np.frombuffer(frame, dtype=np.uint8)
+    array = image_array(buffer, offsets.astype(np.int64))
     is_null = [f is None for f in frames]
     if not any(is_null):
         return array
