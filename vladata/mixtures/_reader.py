@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Frame", "PartReader", "Source", "Taken"]
 
-OPEN_FILES = 16
-
 Frame = memoryview | bytes | None
 """An encoded image; None where there is none. A view keeps its window in memory: let go of it before the next rows."""
 
@@ -84,7 +82,8 @@ class _Images:
 
     def __init__(self, column: "pa.ChunkedArray", name: str) -> None:
         """Look at the offsets; nothing is copied."""
-        array = column.combine_chunks()  # a row group is one chunk
+        # A row group is one chunk; joining even that would copy it.
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         encoded, paths = array.field("bytes"), array.field("path")
         self._is_null = np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
         lacks = np.asarray(encoded.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_) & ~self._is_null
@@ -93,7 +92,8 @@ class _Images:
         _, offsets, data = encoded.buffers()
         whole = np.frombuffer(offsets, dtype=np.int32, count=encoded.offset + len(encoded) + 1)
         self._offsets = whole[encoded.offset :].tolist()
-        self._data = memoryview(data if data is not None else b"")
+        # Arrow calls its bytes signed, which would not compare with any others.
+        self._data = memoryview(data if data is not None else b"").cast("B")
 
     def frame(self, row: int, *, is_copy: bool) -> Frame:
         """The encoded image of a row."""
@@ -113,7 +113,7 @@ class PartReader:
         rows = [r for groups in source.group_rows for r in groups.tolist()]
         self._places = [(f, g) for f, groups in enumerate(source.group_rows) for g in range(len(groups))]
         self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-        self._files: dict[int, pq.ParquetFile] = {}
+        self._footers: dict[int, pq.FileMetaData] = {}
         self._windows = self._all_windows()
         self._held: _Window | None = None
 
@@ -132,12 +132,9 @@ class PartReader:
         return found
 
     def close(self) -> None:
-        """Close all files, and let go of the window now: this object is in a circle with its own generator."""
+        """Let go of the window now: this object is in a circle with its own generator."""
         self._held = None
         self._windows.close()
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
 
     def _all_windows(self) -> Generator[_Window, None, None]:
         drawn = self._source.drawn
@@ -169,9 +166,8 @@ class PartReader:
         import pyarrow.parquet as pq
 
         index, group = self._places[number]
-        if index not in self._files:
-            if len(self._files) >= OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[index] = pq.ParquetFile(self._source.folder / self._source.shards[index].file)
-        columns = [*self._columns, *self._images]
-        return self._files[index].read_row_group(group, columns=columns, use_threads=False)
+        path = self._source.folder / self._source.shards[index].file
+        # Opened for each: an open file keeps what it read last, a row group of images.
+        with pq.ParquetFile(path, metadata=self._footers.get(index)) as file:
+            self._footers[index] = file.metadata
+            return file.read_row_group(group, columns=[*self._columns, *self._images], use_threads=False)

@@ -38,7 +38,7 @@ __all__ = [
     "write_shard",
 ]
 
-WINDOW_BYTES = 48_000_000
+WINDOW_BYTES = 128_000_000
 """Of the row groups of all parts that are held at a time, as they lie on the disk."""
 GROUP_BYTES = 32_000_000
 MAX_GROUP_ROWS = 50
