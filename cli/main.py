@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import edit, schema, tokenizer
+from . import edit, prompts, schema, tokenizer, vocab
 from ._console import ErrorsToExitCodes, stop_on_terminate
 from .checks import checks
 from .doctor import doctor
@@ -54,3 +54,5 @@ for command in (ingest, validate, checks, export, mix, verify, inspect, timing, 
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")
 app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(vocab.app, name="vocab")
+app.add_typer(prompts.app, name="prompts")

@@ -1,9 +1,12 @@
 """The dataset card: filled from the data, so that it can't say what is not so."""
 
+import re
+
 import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
+from ._card_prompts import prompt_columns, prompt_section
 from ._files import Finished
 from ._folder import DATA
 from ._gather import AGE_UNIT_NS
@@ -17,12 +20,15 @@ MAX_TASKS = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
+MOST_STRATA = 20
+"""Strata that are listed."""
 MOST_ROWS = 50
 """Episodes in quarantine that are named."""
 
 
 def make_card(finished: Finished) -> str:
     """The README of an export: YAML that `datasets` reads, then what a person must know."""
+    job = finished.job
     sections = [
         _front(finished),
         _title(finished),
@@ -34,8 +40,10 @@ def make_card(finished: Finished) -> str:
         _actions(finished),
         _refused(finished),
         _quarantine(finished),
+        _recipe(finished),
         _defects(finished),
         _columns(finished),
+        prompt_section(job.prompts, job.tokenizer, finished.most_ids, job.prepared.layout.state_names),
         _loading(finished),
         _files(),
     ]
@@ -92,12 +100,26 @@ def _splits(finished: Finished) -> str:
         rows.append([code(name), f"{split.episodes:,}", f"{split.rows:,}", f"{split.shards:,}", *counts])
     header = ["split", "episodes", "rows", "shards", "success", "failure", "outcome not said"]
     left = "".join(f"\n- {count:,} episodes left out: {escape(reason)}" for reason, count in prepared.left_out.items())
-    seed = finished.job.options.seed
+    options = finished.job.options
+    strata = f", with about equal shares of {', '.join(map(escape, options.stratify_by))}" * bool(options.stratify_by)
+    facts = [*prepared.grouping.lines(), *(f"{n} not said: {c:,} episodes" for n, c in prepared.unsaid.items())]
+    left += "".join(f"\n- {escape(fact)}" for fact in facts)
     return (
         f"## Splits and outcomes\n\n{table(header, rows)}\n\nEpisodes are split whole, by a hash of their content with "
-        f"seed {seed}; episodes of equal content are in one split. Outcomes count episodes, also those without a row."
-        + (f"\n{left}" if left else "")
+        f"seed {options.seed}{strata}; episodes of equal content are in one split, and so are those of a group. "
+        f"Outcomes count episodes, also those without a row.\n{left}{_strata(finished)}"
     )
+
+
+def _strata(finished: Finished) -> str:
+    """How the episodes of each stratum came out."""
+    strata, options = finished.job.prepared.episodes_by_stratum, finished.job.options
+    if len(strata) < 2:
+        return ""
+    rows = [[escape(name), *(f"{n:,}" for n in counts.values())] for name, counts in list(strata.items())[:MOST_STRATA]]
+    more = f"\n\nand {len(strata) - MOST_STRATA:,} smaller ones" if len(strata) > MOST_STRATA else ""
+    header = [" / ".join(map(escape, options.stratify_by)), *map(code, options.splits)]
+    return f"\n\nEpisodes by stratum:\n\n{table(header, rows)}{more}"
 
 
 def _robot(finished: Finished) -> str:
@@ -249,6 +271,18 @@ def _quarantine(finished: Finished) -> str:
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
 
 
+def _recipe(finished: Finished) -> str:
+    options = finished.job.options
+    recipe = options.recipe
+    if recipe is None:
+        return ""
+    names = ", ".join(map(code, options.overridden))
+    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
+
+
 def _defects(finished: Finished) -> str:
     notes = finished.notes
     listed = "\n".join(f"- {escape(note)}" for note in notes) if notes else "None."
@@ -256,7 +290,7 @@ def _defects(finished: Finished) -> str:
 
 
 def _columns(finished: Finished) -> str:
-    layout, has_ids = finished.job.prepared.layout, finished.job.prompts is not None
+    layout = finished.job.prepared.layout
     dims, horizon = len(layout.representation.dimensions), layout.rule.horizon
     length = finished.job.tokenizer.codec.length(horizon, dims)
     codes = "int32 list" if length is None else f"int32 [{length}]"
@@ -272,14 +306,8 @@ def _columns(finished: Finished) -> str:
     ]
     if layout.state_names:
         rows.insert(-4, ["`observation.state`", f"float32 [{len(layout.state_names)}]", "as recorded"])
-    if has_ids:
-        rows += [
-            ["`action_token_ids`", "int32 list", "the codes as ids of the language model"],
-            ["`input_ids`", "int32 list", "prompt, action ids, end of text"],
-            ["`labels`", "int32 list", "-100 before the action"],
-        ]
-    prompt = f"\n\nPrompt: {code(finished.job.options.prompt)}" if has_ids else ""
-    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}{prompt}"
+    rows += prompt_columns(finished.job.prompts)
+    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}"
 
 
 def _loading(finished: Finished) -> str:

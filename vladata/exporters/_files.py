@@ -11,7 +11,7 @@ from ..actions.statistics import openpi_layout, openvla_layout
 from ..documents import canonical_json
 from ..text import clip, printable
 from ..tokenizers._base import BaseTokenizer
-from ..vocabulary import VocabularyKind, write_extended
+from ..vocabulary import write_extended
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
 from ._plan import Split, count_splits, digest, sum_refused, total_counts
 from ._work import Job, Written, package_versions
@@ -66,7 +66,10 @@ class Finished:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know, one line each, safe for a terminal."""
-        return tuple(clip(printable(n), 300) for n in (*self._about_numbers(), *self._about_images(), *self._told()))
+        return tuple(clip(printable(n), 300) for n in self._all_notes())
+
+    def _all_notes(self) -> list[str]:
+        return [*self._about_choices(), *self._about_numbers(), *self._about_images(), *self._told()]
 
     def _about_numbers(self) -> list[str]:
         prepared, notes = self.job.prepared, []
@@ -92,7 +95,32 @@ class Finished:
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
         if self.job.tokenizer.vocabulary is not None:
             notes += self.job.tokenizer.vocabulary.facts
+        return notes + self._about_prompts()
+
+    def _about_prompts(self) -> list[str]:
+        notes = self.job.prompts.facts(self.base is not None)
+        rows = sum(line.rows for line in self.written.lines)
+        padded = rows * self.job.tokenizer.horizon - self.num_targets
+        about_padding = self.job.prompts.padding_fact()
+        if padded and about_padding is not None:
+            notes.append(f"{padded:,} of {rows * self.job.tokenizer.horizon:,} targets are padded; {about_padding}")
         return notes
+
+    def _about_choices(self) -> list[str]:
+        prepared, options, tokenizer = self.job.prepared, self.job.options, self.job.tokenizer
+        groups = prepared.grouping.num_groups
+        empty = [name for name in options.splits if name not in prepared.splits]
+        notes = [f"split {name} is empty; there are {groups:,} groups of episodes that never part" for name in empty]
+        notes += prepared.grouping.missing_lines() if options.recipe is not None else []
+        if options.horizon_s is not None:
+            steps = f"{tokenizer.horizon:,} steps at {tokenizer.rate_hz:g} Hz"
+            notes.append(f"horizon: {options.horizon_s:g} s are {steps}, {tokenizer.horizon / tokenizer.rate_hz:g} s")
+        return notes
+
+    @property
+    def most_ids(self) -> int:
+        """`input_ids` of the longest row; 0 where there are none."""
+        return max(line.most_ids for line in self.written.lines)
 
     def _about_images(self) -> list[str]:
         notes = []
@@ -137,13 +165,13 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
 
 
 def _tokenizer_files(folder: ExportFolder, finished: Finished) -> dict[str, bytes]:
-    """The action tokenizer, and the language model's tokenizer where it got new tokens."""
+    """The action tokenizer, and the language model's tokenizer, with new tokens where it got some."""
     spare = folder.work / "tokenizers"
     shutil.rmtree(spare, ignore_errors=True)
     tokenizer, base = finished.job.tokenizer, finished.base
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
-    if base is not None and vocabulary is not None and vocabulary.kind is VocabularyKind.ADDED:
+    if base is not None and vocabulary is not None:
         source = finished.job.options.base_tokenizer
         paths += write_extended(
             base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
@@ -185,11 +213,13 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
             "cameras": [c.name for c in prepared.layout.cameras],
         },
         "tokenizer_digest": job.tokenizer.digest,
-        "prompt": None if job.prompts is None else {"template": job.options.prompt, "end": list(job.prompts.end)},
+        "prompt": {**job.prompts.to_dict(), "most_ids": finished.most_ids},
         "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),
         "left_out": dict(prepared.left_out),
+        "not_said": dict(prepared.unsaid),
+        "grouping": prepared.grouping.to_dict(),
         "chunks": dataclasses.asdict(total_counts(prepared.gathered)),
         "num_targets": finished.num_targets,
         "clipped": finished.clipped,
@@ -226,6 +256,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
                 "episode_sha256": entry.sha256,
                 "edits": [e.number for e in source.edits],
                 "split": prepared.splits[index],
+                "group": prepared.grouping.groups[index],
                 "rows": g.num_rows,
                 "refused": dict(sorted(g.refused.items())),
                 "shards": shards.get(index, []),

@@ -57,6 +57,8 @@ class GatherUnit:
     images: ImageOptions
     wants_targets: bool
     """True in the split that statistics are made of."""
+    is_gated: bool = False
+    """The file went through the gate before, in the same run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,6 +91,8 @@ class Gathered:
     tasks: Mapping[str, int]
     """Rows by task."""
     num_subtask_rows: int
+    idle: Mapping[str, int] | None
+    """Steps that are no rows only because nothing moves there, by task; None where that was not asked or not known."""
     ages: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     """By stream: ages in tenths of a millisecond, and how many steps have each; empty where no time was measured."""
     source_files: tuple[Mapping[str, object], ...]
@@ -124,7 +128,7 @@ def gather(unit: GatherUnit) -> Gathered:
         EpisodeFormatError: The file is damaged.
         ExportError: A step names a frame that is not there.
     """
-    episode = unit.source.read()
+    episode = unit.source.read(is_gated=unit.is_gated)
     rows = rows_of(episode, unit.layout)
     tasks: dict[str, int] = {}
     for task in rows.tasks:
@@ -138,6 +142,7 @@ def gather(unit: GatherUnit) -> Gathered:
         state=rows.state if unit.wants_targets else None,
         tasks=tasks,
         num_subtask_rows=sum(bool(s) for s in rows.subtasks),
+        idle=rows.idle,
         ages=_ages(episode, unit.layout),
         source_files=tuple(_source_files(episode)),
         notes=tuple(_texts(episode.provenance.get("notes"))),

@@ -1,44 +1,41 @@
-"""Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer, prompts."""
+"""Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import plugins
-from ..action_tokenizer import ActionTokenizer
+from ..action_tokenizer import ActionTokenizer, EmbodimentFacts
 from ..actions.normalization import Normalization, NormalizationMode, passes_through
 from ..actions.statistics import Statistics, StatisticsAccumulator
 from ..embodiment import Embodiment
 from ..errors import ExportError
-from ..store.catalog import Entry
 from ..store.dataset import Dataset
 from ..store.edits import Edit
+from ..tokenizers import ActionCodec
 from ..tokenizers._base import BaseTokenizer
-from ..vocabulary import Vocabulary, added_vocabulary, tail_vocabulary, text_vocabulary
 from ..workers import Failed, run
+from ._choose import QUARANTINED, choose, reasons
+from ._fit import Progress, train_chunks
 from ._gather import EpisodeSource, Gathered, GatherUnit, gather
+from ._groups import Grouping, group_episodes, strata_of
 from ._options import ExportOptions
 from ._plan import sum_refused
+from ._prompts import make_vocabulary
 from ._rows import Layout
-from ._shard import Prompts
 from ._split import assign_splits
 
-__all__ = ["Prepared", "Progress", "build_prompts", "build_tokenizer", "prepare", "read_embodiment"]
-
-QUARANTINED = "in quarantine"
-"""Why marked episodes are left out."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with how many are done, of how many, and what is being done."""
+__all__ = ["QUARANTINED", "Prepared", "Progress", "build_tokenizer", "prepare", "read_embodiment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
     """The episodes of an export, by index, and what their numbers say."""
 
+    options: ExportOptions
+    """As they hold for these episodes."""
     layout: Layout
     sources: tuple[EpisodeSource, ...]
     splits: tuple[str, ...]
@@ -50,12 +47,27 @@ class Prepared:
     """Episodes that were not asked for, by reason."""
     quarantined: tuple[tuple[str, Edit], ...]
     """Place and mark of each episode of the dataset that is in quarantine, whether left out or asked for."""
+    grouping: Grouping
+    """Which of the episodes never part."""
+    strata: tuple[tuple[str, ...], ...]
+    """Of each episode, what the splits should have in about equal shares."""
+    unsaid: Mapping[str, int]
+    """Episodes that don't say what the selection asks for, by field."""
 
     @property
     def empty(self) -> tuple[str, ...]:
         """Episodes of which no step is a row, by place."""
         pairs = zip(self.sources, self.gathered, strict=True)
         return tuple(source.entry.place for source, g in pairs if g.num_rows == 0)
+
+    @property
+    def episodes_by_stratum(self) -> dict[str, dict[str, int]]:
+        """Episodes by stratum and split, the largest stratum first."""
+        total: dict[str, Counter[str]] = {}
+        for stratum, split in zip(self.strata, self.splits, strict=True):
+            total.setdefault(" / ".join(part or "not said" for part in stratum), Counter())[split] += 1
+        ordered = sorted(total.items(), key=lambda item: (-item[1].total(), item[0]))
+        return {name: {s: counts[s] for s in self.options.splits} for name, counts in ordered}
 
 
 def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress: Progress) -> Prepared:
@@ -64,15 +76,25 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
     Raises:
         ExportError: No episode or no row is left, embodiments are mixed, or an episode can't be read.
     """
-    entries, left_out = _select(dataset, options)
-    sources = tuple(
-        EpisodeSource(folder=dataset.path, entry=e, edits=dataset.edits.of(e.recording_id)) for e in entries
-    )
-    layout = Layout.build(read_embodiment(sources[0], num_workers), options)
-    splits = assign_splits([e.content_digest for e in entries], options.splits, options.seed)
+    chosen = choose(dataset, options, num_workers, progress)
+    sources, entries = chosen.sources, chosen.entries
+    embodiment = read_embodiment(sources[0], num_workers)
+    options = options.resolved(embodiment.name, embodiment.rate_hz)
+    layout = Layout.build(embodiment, options)
+    if options.idle is not None and layout.idle is not None:
+        options = replace(options, idle=layout.idle.filled(options.idle))
+    grouping = group_episodes(entries, chosen.labels, options.group_by)
+    strata = strata_of(entries, chosen.labels, options.stratify_by)
+    splits = assign_splits(grouping.groups, options.splits, options.seed, strata)
     first = next(iter(options.splits))
     units = [
-        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first)
+        GatherUnit(
+            source=s,
+            layout=layout,
+            images=options.images,
+            wants_targets=split == first,
+            is_gated=chosen.labels is not None,
+        )
         for s, split in zip(sources, splits, strict=True)
     ]
     action = StatisticsAccumulator(layout.representation.names)
@@ -87,47 +109,23 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
         _run_gather(train, hungry, num_workers, progress)
         again = (again[0] and action.next_pass(), again[1] and state is not None and state.next_pass())
     return Prepared(
+        options=options,
         layout=layout,
         sources=sources,
         splits=tuple(splits),
         gathered=tuple(gathered),
         action=action.finish(),
         state=None if state is None else state.finish(),
-        left_out=left_out,
+        left_out=chosen.left_out,
         quarantined=tuple(
             (e.place, dataset.quarantined[e.recording_id])
             for e in dataset.entries
             if e.recording_id in dataset.quarantined
         ),
+        grouping=grouping,
+        strata=tuple(strata),
+        unsaid=chosen.unsaid,
     )
-
-
-def _select(dataset: Dataset, options: ExportOptions) -> tuple[list[Entry], dict[str, int]]:
-    left_out: dict[str, int] = {"dropped by an edit": len(dataset.dropped)}
-    entries = []
-    for entry in dataset.entries:
-        if options.quarantined == "leave_out" and entry.recording_id in dataset.quarantined:
-            reason = QUARANTINED
-        elif options.embodiment is not None and entry.embodiment != options.embodiment:
-            reason = f"embodiment {entry.embodiment}"
-        elif options.outcomes is not None and entry.outcome not in options.outcomes:
-            reason = f"outcome {entry.outcome or 'not said'}"
-        else:
-            entries.append(entry)
-            continue
-        left_out[reason] = left_out.get(reason, 0) + 1
-    if not entries:
-        raise ExportError(f"none of {len(dataset.entries)} episodes is left to export; {_reasons(left_out) or 'empty'}")
-    names = sorted({e.embodiment for e in entries})
-    if len(names) > 1:
-        raise ExportError(f"episodes are of {len(names)} embodiments, {', '.join(names)}; choose one of them")
-    if len({e.embodiment_digest for e in entries}) > 1:
-        raise ExportError(f"episodes were made with different schemas of {names[0]}; ingest them again with one schema")
-    return entries, {k: v for k, v in left_out.items() if v}
-
-
-def _reasons(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in counts.items() if count)
 
 
 def _embodiment_of(source: EpisodeSource) -> Embodiment:
@@ -149,8 +147,6 @@ def _run_gather(
     progress: Progress,
 ) -> list[Gathered]:
     """Look at episodes in any order; the statistics are exact, so the order does not matter."""
-    import dataclasses
-
     found: dict[int, Gathered] = {}
     for done, outcome in enumerate(run(gather, units, workers=num_workers), start=1):
         if isinstance(outcome, Failed):
@@ -159,7 +155,7 @@ def _run_gather(
         for accumulator, values in zip(accumulators, (result.targets, result.state), strict=True):
             if accumulator is not None and values is not None:
                 accumulator.add(values)
-        found[outcome.index] = dataclasses.replace(result, targets=None, state=None)
+        found[outcome.index] = replace(result, targets=None, state=None)
         progress(done, len(units), "reading episodes")
     return [found[i] for i in range(len(units))]
 
@@ -169,22 +165,35 @@ def _require_rows(gathered: Sequence[Gathered], splits: Sequence[str], first: st
         return
     refused = sum_refused(gathered)
     where = f"of split {first}" if any(g.num_rows for g in gathered) else "of the dataset"
-    raise ExportError(f"no step {where} can be a row; {_reasons(refused) or 'there are no steps'}")
+    raise ExportError(f"no step {where} can be a row; {reasons(refused) or 'there are no steps'}")
 
 
-def build_tokenizer(prepared: Prepared, options: ExportOptions, base: BaseTokenizer | None) -> ActionTokenizer:
+def build_tokenizer(
+    prepared: Prepared, options: ExportOptions, base: BaseTokenizer | None, num_workers: int, progress: Progress
+) -> ActionTokenizer:
     """Bind representation, normalization, codec and vocabulary together.
 
     Raises:
         PluginNotFoundError: There is no codec of that name.
+        ExportError: An episode that the codec learns from can't be read.
         TokenizeError: An option is out of range, or the codes don't fit into the vocabulary.
     """
     layout = prepared.layout
     mask = [not passes_through(d) for s in layout.action for d in s.dimensions]
     normalization = Normalization.fit(prepared.action, NormalizationMode(options.normalization), mask)
-    # Bins don't look at values; a codec that does will need the chunks themselves here.
-    nothing = np.zeros((0, layout.rule.horizon, normalization.dims))
-    codec = plugins.load("tokenizers", options.tokenizer).Codec.fit(nothing, **options.codec_options)
+    kind: type[ActionCodec] = plugins.load("tokenizers", options.tokenizer).Codec
+    chunks = np.zeros((0, layout.rule.horizon, normalization.dims))
+    if kind.learns:
+        first = next(iter(options.splits))
+        pairs = [
+            (source, g)
+            for source, g, split in zip(prepared.sources, prepared.gathered, prepared.splits, strict=True)
+            if split == first
+        ]
+        chunks = normalization.apply(
+            train_chunks([s for s, _ in pairs], [g for _, g in pairs], layout, num_workers, progress)
+        )
+    codec = kind.fit(chunks, **options.codec_options)
     return ActionTokenizer(
         scheme=options.tokenizer,
         representation=layout.representation,
@@ -193,45 +202,8 @@ def build_tokenizer(prepared: Prepared, options: ExportOptions, base: BaseTokeni
         horizon=layout.rule.horizon,
         rate_hz=layout.embodiment.rate_hz,
         chunk_end=layout.rule.chunk_end,
-        vocabulary=None if base is None else _vocabulary(codec.num_codes, options, base),
+        vocabulary=None if base is None else make_vocabulary(codec.num_codes, options, base),
+        embodiment=EmbodimentFacts(
+            name=layout.embodiment.name, version=layout.embodiment.version, digest=layout.embodiment.digest
+        ),
     )
-
-
-def _vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
-    if options.vocabulary == "tail":
-        return tail_vocabulary(num_codes, base, skip=options.tail_skip, reuse_added=options.tail_reuse_added)
-    if options.vocabulary == "text":
-        return text_vocabulary(num_codes, base)
-    return added_vocabulary(num_codes, base)
-
-
-def build_prompts(prepared: Prepared, options: ExportOptions, base: BaseTokenizer) -> Prompts:
-    """Ids of the prompt of each task, and of the end of the text."""
-    tasks = sorted({t for g in prepared.gathered for t in g.tasks})
-    end = _end_id(options.base_tokenizer, base)
-    ids = {}
-    for task in tasks:
-        # By replacement and not by formatting: braces in an instruction are text.
-        encoded = base.tokenizer.encode(options.prompt.replace("{task}", task), add_special_tokens=True).ids
-        if end and encoded and encoded[-1] == end[0]:
-            encoded = encoded[:-1]  # tokenizers that close every text would close it before the action
-        ids[task] = tuple(encoded)
-    return Prompts(ids=ids, end=end)
-
-
-def _end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
-    """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        path = None if folder is None or not folder.is_dir() else folder / name
-        if path is None or not path.is_file() or path.stat().st_size > 1 << 24:
-            continue
-        try:
-            settings = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ExportError(f"{name} of the base tokenizer is not JSON") from error
-        token = settings.get("eos_token") if isinstance(settings, dict) else None
-        token = token.get("content") if isinstance(token, dict) else token
-        found = base.tokenizer.token_to_id(token) if isinstance(token, str) else None
-        if found is not None:
-            return (int(found),)
-    return ()

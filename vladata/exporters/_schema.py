@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..documents import canonical_json
+from ._prompts import Prompts, prompt_features
 from ._rows import Layout
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ def image_columns(layout: Layout) -> list[str]:
     return [IMAGES + c.name for c in layout.cameras]
 
 
-def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, object]) -> "pa.Schema":
+def arrow_schema(layout: Layout, prompts: Prompts, facts: Mapping[str, object]) -> "pa.Schema":
     """The Arrow schema of a shard, with the features in its metadata as `datasets` reads them.
 
     Args:
         layout: What the columns are made of.
-        has_token_ids: Whether ids of a language model are columns.
+        prompts: What the columns of prompts and ids are made of.
         facts: Further metadata under the key `vladata`, so that a shard alone says what its numbers are.
     """
     # Loading it takes more than a second; workers get the schema as bytes.
@@ -48,7 +49,6 @@ def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, obj
         "action_is_pad": List(Value("bool"), length=horizon),
         "action_codes": List(Value("int32")),
     }
-    if has_token_ids:
-        columns |= {name: List(Value("int32")) for name in ("action_token_ids", "input_ids", "labels")}
+    columns |= prompt_features(prompts)
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})

@@ -17,12 +17,15 @@ from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._options import ExportOptions
-from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
-from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._plan import Plan, Split, sum_refused
+from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
+from ._preview import make_plan, require_idle_limit
+from ._prompts import build_prompts
+from ._recipe import read_recipe
 from ._verify import VerifyResult, verify
-from ._work import Job, cut_all, write_shards
+from ._work import Job, write_shards
 
-__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "verify"]
+__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "read_recipe", "verify"]
 
 
 def _quiet(done: int, total: int, name: str) -> None:
@@ -48,6 +51,13 @@ class ExportResult:
     """Shards that an earlier run had written."""
     quarantined: int = 0
     """Episodes in quarantine that are left out."""
+    idle: int = 0
+    """Of the refused steps, those that were asked to be left out because nothing moves there."""
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether something is missing that nobody asked to be left out."""
+        return bool(self.quarantined) or sum(self.refused.values()) > self.idle
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -67,22 +77,10 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    build_tokenizer(prepared, options, _read_base(options))
-    gathered = prepared.gathered
-    sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
-    shards = cut_all(prepared, options, sizes)
-    guessed = {
-        s.file: sum(sizes[p.episode_index] * (p.stop - p.start) // gathered[p.episode_index].num_rows for p in s.pieces)
-        for s in shards
-    }
-    return Plan(
-        splits=count_splits(shards, guessed, options.splits),
-        files=tuple(s.file for s in shards),
-        steps=sum(g.counts.num_steps for g in gathered),
-        refused=sum_refused(gathered),
-        left_out=prepared.left_out,
-        empty=prepared.empty,
-    )
+    options, base = prepared.options, _read_base(options)
+    tokenizer = build_tokenizer(prepared, options, base, workers, progress)
+    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)  # refused here already if it can't be
+    return make_plan(prepared, tokenizer, workers, progress)
 
 
 def export(
@@ -108,12 +106,15 @@ def export(
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
         prepared = prepare(dataset, options, workers, progress)
+        require_idle_limit(prepared)
+        options = prepared.options
         base = _read_base(options)
+        tokenizer = build_tokenizer(prepared, options, base, workers, progress)
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base),
-            prompts=None if base is None else build_prompts(prepared, options, base),
+            tokenizer=tokenizer,
+            prompts=build_prompts(prepared.layout, options, tokenizer, base, prepared.state),
             workers=workers,
             progress=progress,
         )
@@ -131,6 +132,7 @@ def export(
         tokenizer_digest=job.tokenizer.digest,
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
+        idle=sum(sum((g.idle or {}).values()) for g in prepared.gathered),
     )
 
 

@@ -5,7 +5,7 @@ A module has the class `Codec`, which satisfies `ActionCodec`, and `NAME` is the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,9 @@ class Decoded:
 
 class ActionCodec(Protocol):
     """Turns chunks of normalized actions into codes and back; immutable, whole when built."""
+
+    learns: ClassVar[bool]
+    """Whether `fit` looks at values; where it does not, it may be given no chunks."""
 
     @property
     def num_codes(self) -> int:

@@ -8,12 +8,12 @@ Source: Kim et al., OpenVLA, arXiv:2406.09246, section 3.2, and the behaviour of
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, no_files, outside, repaired_codes
 
@@ -27,7 +27,7 @@ _CENTRES: FloatArray = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 class Codec:
     """OpenVLA's bins; without options, as they are fixed."""
 
-    __pydantic_config__ = STRICT
+    learns: ClassVar[bool] = False
 
     @property
     def num_codes(self) -> int:
