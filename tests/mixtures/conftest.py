@@ -73,7 +73,15 @@ def three_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeds = [{"seed": 100 + i} for i in range(6)]
     make_export(folder / "arm", seeds, name="arm_robot", num_joints=6, cameras=("front", "wrist"))
     seeds = [{"seed": 200 + i} for i in range(4)]
-    make_export(folder / "aloha", seeds, ExportOptions(horizon=4), name="aloha_robot", num_joints=13, cameras=("top",), rate_hz=20.0)
+    make_export(
+        folder / "aloha",
+        seeds,
+        ExportOptions(horizon=4),
+        name="aloha_robot",
+        num_joints=13,
+        cameras=("top",),
+        rate_hz=20.0,
+    )
     seeds = [{"seed": 300 + i, "duration_s": 1.0} for i in range(3)]
     make_export(folder / "small", seeds, name="small_robot", cameras=())
     return folder

@@ -31,6 +31,7 @@ def check_ids(parts: Sequence[Part], tokens: Tokens) -> None:
     """
     if tokens.has_ids:
         _check_bases(parts)
+        text_tokenizer(parts)
     if tokens.has_ids and tokens.has_codes:
         _check_meaning(parts)
     if tokens.has_text:

@@ -312,8 +312,8 @@ def scan(unit: ScanUnit) -> Scanned:
                 task=codes,
                 is_left_out=marks,
             )
-    except pa.ArrowException as error:
-        raise ExportError(f"can't be read: {error}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise ExportError(f"can't be read: {printable(str(error))}") from error
 
 
 def _labels(
