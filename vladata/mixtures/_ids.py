@@ -31,9 +31,10 @@ def check_ids(parts: Sequence[Part], tokens: Tokens) -> None:
     """
     if tokens.has_ids:
         _check_bases(parts)
-        text_tokenizer(parts)
     if tokens.has_ids and tokens.has_codes:
         _check_meaning(parts)
+    if tokens.has_ids:
+        text_tokenizer(parts)
     if tokens.has_text:
         other = next((p for p in parts if _codec(p) != _codec(parts[0])), None)
         if other is not None:
