@@ -20,6 +20,7 @@ NAMES = (
     "resize",
     "random_read",
     "memory",
+    "mixing",
     "listing",
     "startup",
     "timing",

@@ -12,6 +12,7 @@ from .export import export
 from .ingest import ingest
 from .inspect import inspect
 from .ls import ls
+from .mix import mix
 from .resync import resync
 from .show import show
 from .timing import timing
@@ -48,7 +49,7 @@ def main(
     stop_on_terminate()
 
 
-for command in (ingest, validate, checks, export, verify, inspect, timing, ls, show, resync, doctor):
+for command in (ingest, validate, checks, export, mix, verify, inspect, timing, ls, show, resync, doctor):
     app.command()(command)
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")

@@ -192,7 +192,7 @@ def _texts(schema: "pa.Schema") -> list[str]:
     return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
-def image_array(data: bytes, offsets: NDArray[np.int64]) -> "pa.Array":
+def image_array(data: "bytes | pa.Buffer", offsets: NDArray[np.int64]) -> "pa.Array":
     """Encoded images as the struct of bytes and path that the Image feature stores, without a copy.
 
     Args:
