@@ -4,6 +4,7 @@ import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
+from ._card_tokens import actions, coded_as, columns, defects, description, lost, tags
 from ._files import Finished
 from ._folder import DATA
 from ._gather import AGE_UNIT_NS
@@ -23,6 +24,7 @@ MOST_ROWS = 50
 
 def make_card(finished: Finished) -> str:
     """The README of an export: YAML that `datasets` reads, then what a person must know."""
+    facts = finished.token_facts
     sections = [
         _front(finished),
         _title(finished),
@@ -31,11 +33,12 @@ def make_card(finished: Finished) -> str:
         _cameras(finished),
         _tasks(finished),
         _timing(finished),
-        _actions(finished),
+        actions(facts),
+        lost(facts),
         _refused(finished),
         _quarantine(finished),
-        _defects(finished),
-        _columns(finished),
+        defects(facts),
+        columns(facts),
         _loading(finished),
         _files(),
     ]
@@ -51,15 +54,13 @@ def _front(finished: Finished) -> str:
     content = {
         "pretty_name": finished.job.prepared.layout.embodiment.name,
         "task_categories": ["robotics"],
-        "tags": ["robotics", "vla", "action-tokens", finished.job.options.tokenizer],
+        "tags": tags(finished.job.options.tokenizer),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>10M")],
         "configs": [
             {
                 "config_name": "executor",
                 "default": True,
-                # `datasets` keys its cache by this text and the patterns below, not by the files: without the digest
-                # it would go on serving the old rows after an export into the same folder.
-                "description": f"image and instruction to action; content sha256 {finished.content_digest}",
+                "description": description(finished.content_digest),
                 "data_files": files,
             }
         ],
@@ -77,8 +78,8 @@ def _title(finished: Finished) -> str:
     return (
         f"# {escape(prepared.layout.embodiment.name)}: action-tokenized demonstrations\n\n"
         f"{rows:,} rows from {episodes:,} demonstrations at {rate:g} Hz ({rows / rate / 3600:.2f} h), with the actions "
-        f"as codes of the scheme {code(finished.job.options.tokenizer)}. Made by vladata; the numbers on this page are "
-        f"counted in the data.\n\nLicence: {said}."
+        f"{coded_as(finished.job.options.tokenizer)}. Made by vladata; the numbers on this page are counted in the "
+        f"data.\n\nLicence: {said}."
     )
 
 
@@ -193,35 +194,6 @@ def _quantile(counts: dict[int, int], q: float) -> int:
     return values[int(np.searchsorted(below, q * below[-1], side="left"))]
 
 
-def _actions(finished: Finished) -> str:
-    tokenizer, statistics = finished.job.tokenizer, finished.job.prepared.action
-    normalization = tokenizer.normalization
-    rows = []
-    for d, dimension in enumerate(tokenizer.representation.dimensions):
-        figures = [_number(getattr(statistics, f)[d]) for f in ("min", "q01", "mean", "std", "q99", "max")]
-        is_used = normalization.mask[d]
-        range_ = f"{_number(normalization.low[d])} to {_number(normalization.high[d])}" if is_used else "passes through"
-        clipped = finished.clipped[dimension.name]
-        share = f"{clipped:,} ({clipped / max(1, finished.num_targets):.2%})"
-        mode = f"{dimension.mode}" + (f" (recorded {dimension.recorded_mode})" if dimension.is_converted else "")
-        rows.append([code(dimension.name), str(dimension.unit), mode, *figures, range_, share])
-    header = ["dimension", "unit", "mode", "min", "q01", "mean", "std", "q99", "max", "becomes -1 to 1"]
-    header += ["clipped values"]
-    first = next(iter(finished.splits))
-    options = finished.job.options
-    return (
-        f"## Actions\n\nTargets per chunk: {tokenizer.horizon}; where a chunk runs over the end of its episode it is "
-        f"{'padded and marked in `action_is_pad`' if options.chunk_end == 'pad' else 'left out'}. Normalization "
-        f"{code(str(normalization.mode))} with statistics of the {statistics.count:,} targets of split {code(first)}; "
-        f"codec {code(tokenizer.scheme)} with {tokenizer.codec.num_codes} codes. Values are in the dimension's unit; "
-        f"clipped values are counted over all splits ({finished.num_targets:,} targets).\n\n{table(header, rows)}"
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:.5g}"
-
-
 def _refused(finished: Finished) -> str:
     gathered = finished.job.prepared.gathered
     refused = sum_refused(gathered)
@@ -247,39 +219,6 @@ def _quarantine(finished: Finished) -> str:
     more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
     head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
-
-
-def _defects(finished: Finished) -> str:
-    notes = finished.notes
-    listed = "\n".join(f"- {escape(note)}" for note in notes) if notes else "None."
-    return f"## Known defects and deviations\n\n{listed}"
-
-
-def _columns(finished: Finished) -> str:
-    layout, has_ids = finished.job.prepared.layout, finished.job.prompts is not None
-    dims, horizon = len(layout.representation.dimensions), layout.rule.horizon
-    length = finished.job.tokenizer.codec.length(horizon, dims)
-    codes = "int32 list" if length is None else f"int32 [{length}]"
-    rows = [
-        ["`episode_index`, `episode_id`, `step_index`", "int64, string, int64", "where the row comes from"],
-        ["`timestamp`", "float64", "seconds from the episode's first step"],
-        ["`task`, `subtask`", "string", "instructions that hold at the step; empty where nobody said"],
-        *([code(IMAGES + c.name), "image", "the image shown at the step"] for c in layout.cameras),
-        ["`action`", f"float32 [{dims}]", "as recorded, in physical units"],
-        ["`action_chunk`", f"float32 [{horizon}][{dims}]", "targets as learned, in physical units"],
-        ["`action_is_pad`", f"bool [{horizon}]", "true beyond the end of the episode: no loss there"],
-        ["`action_codes`", codes, "codes from 0 on"],
-    ]
-    if layout.state_names:
-        rows.insert(-4, ["`observation.state`", f"float32 [{len(layout.state_names)}]", "as recorded"])
-    if has_ids:
-        rows += [
-            ["`action_token_ids`", "int32 list", "the codes as ids of the language model"],
-            ["`input_ids`", "int32 list", "prompt, action ids, end of text"],
-            ["`labels`", "int32 list", "-100 before the action"],
-        ]
-    prompt = f"\n\nPrompt: {code(finished.job.options.prompt)}" if has_ids else ""
-    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}{prompt}"
 
 
 def _loading(finished: Finished) -> str:

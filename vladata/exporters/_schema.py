@@ -1,5 +1,6 @@
 """The columns of the config `executor`: one description for `datasets` and for Parquet."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from ._rows import Layout
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES", "arrow_schema", "image_columns"]
+__all__ = ["IMAGES", "TOKENS", "arrow_schema", "image_columns", "retokenized_schema"]
 
 IMAGES = "observation.images."
+TOKENS = ("action_codes", "action_token_ids", "input_ids", "labels")
+"""Columns that follow from the tokenizer; they come last."""
 
 
 def image_columns(layout: Layout) -> list[str]:
@@ -46,9 +49,30 @@ def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, obj
         "action": List(Value("float32"), length=dims),
         "action_chunk": List(List(Value("float32"), length=dims), length=horizon),
         "action_is_pad": List(Value("bool"), length=horizon),
-        "action_codes": List(Value("int32")),
+        **_token_columns(has_token_ids=has_token_ids),
     }
-    if has_token_ids:
-        columns |= {name: List(Value("int32")) for name in ("action_token_ids", "input_ids", "labels")}
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})
+
+
+def _token_columns(*, has_token_ids: bool) -> dict[str, object]:
+    from datasets import List, Value
+
+    return {name: List(Value("int32")) for name in (TOKENS if has_token_ids else TOKENS[:1])}
+
+
+def retokenized_schema(schema: "pa.Schema", *, has_token_ids: bool, tokenizer_digest: str) -> "pa.Schema":
+    """The schema of a shard with the columns of another tokenizer: as `arrow_schema` gives it for that one.
+
+    Args:
+        schema: As read from the shard, with its metadata.
+        has_token_ids: Whether ids of a language model are columns.
+        tokenizer_digest: Of the other tokenizer.
+    """
+    from datasets import Features
+
+    columns = {n: f for n, f in Features.from_arrow_schema(schema).items() if n not in TOKENS}
+    facts = json.loads((schema.metadata or {}).get(b"vladata", b"{}"))
+    made: pa.Schema = Features({**columns, **_token_columns(has_token_ids=has_token_ids)}).arrow_schema
+    facts = canonical_json({**facts, "tokenizer_digest": tokenizer_digest})
+    return made.with_metadata({**(made.metadata or {}), b"vladata": facts.encode()})

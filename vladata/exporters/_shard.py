@@ -27,7 +27,7 @@ from ._schema import IMAGES, image_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Prompts", "ShardFacts", "ShardUnit", "is_as_noted", "write_shard"]
+__all__ = ["Prompts", "ShardFacts", "ShardUnit", "Tally", "is_as_noted", "token_ids", "write_shard"]
 
 GROUP_BYTES = 32_000_000
 """A row group has fewer rows than asked for where its images are larger together."""
@@ -75,6 +75,10 @@ class ShardFacts:
     """Targets that are not padded."""
     num_clipped: tuple[int, ...]
     """Of them, those outside of what can be coded, by dimension."""
+    num_codes: int
+    """Of all rows."""
+    longest: int
+    """Codes of the row that has most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +106,7 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
 
     path = unit.out / unit.shard.file
     schema = pa.ipc.read_schema(pa.py_buffer(unit.schema))
-    tally = _Tally(len(unit.layout.representation.dimensions))
+    tally = Tally(len(unit.layout.representation.dimensions))
     with replace_file(path) as temporary, ShardWriter(temporary, schema, image_columns(unit.layout)) as writer:
         for group in _row_groups(unit, tally):
             writer.write(_columns(unit, group))
@@ -114,6 +118,8 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
         sha256=written.sha256,
         num_targets=tally.num_targets,
         num_clipped=tuple(int(n) for n in tally.num_clipped),
+        num_codes=tally.num_codes,
+        longest=tally.longest,
     )
 
 
@@ -123,23 +129,31 @@ def is_as_noted(path_and_sha256: tuple[Path, str]) -> bool:
     return path.is_file() and hash_with_beats(path)[1] == sha256
 
 
-class _Tally:
-    """Counts what is clipped."""
+class Tally:
+    """Counts what is clipped, and codes."""
 
     def __init__(self, dims: int) -> None:
+        """Begin with nothing; D dimensions."""
         self.num_targets = 0
         self.num_clipped = np.zeros(dims, dtype=np.int64)
+        self.num_codes = 0
+        self.longest = 0
 
-    def add(self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_]) -> None:
+    def add(
+        self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_], codes: TokenRows
+    ) -> None:
+        """Count chunks [N, H, D] that were encoded; padded targets don't count as clipped."""
         self.num_targets += int((~is_pad).sum())
         self.num_clipped += tokenizer.count_clipped(chunks, is_pad)
+        self.num_codes += len(codes.values)
+        self.longest = max(self.longest, int(codes.lengths.max(initial=0)))
 
 
 _Group = list[tuple[_Loaded, int, int]]
 """Rows of episodes, half-open, that make up a row group."""
 
 
-def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
+def _row_groups(unit: ShardUnit, tally: Tally) -> Iterator[_Group]:
     group: _Group = []
     num_rows, num_bytes = 0, 0
     for piece in unit.shard.pieces:
@@ -150,7 +164,8 @@ def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
                 "planned; the dataset changed during the export, run it again"
             )
         own = slice(piece.start, piece.stop)
-        tally.add(unit.tokenizer, loaded.rows.chunks[own], loaded.rows.is_pad[own])
+        codes = loaded.codes.between(piece.start, piece.stop)
+        tally.add(unit.tokenizer, loaded.rows.chunks[own], loaded.rows.is_pad[own], codes)
         sizes = _image_bytes(loaded)
         start = piece.start
         for row in range(piece.start, piece.stop):
@@ -230,7 +245,7 @@ def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.Chunked
     for camera in unit.layout.cameras:
         columns[IMAGES + camera.name] = _images(group, camera.name)
     if unit.prompts is not None:
-        columns |= _token_ids(unit.prompts, unit.tokenizer, codes, tasks)
+        columns |= token_ids(unit.prompts, unit.tokenizer, codes, tasks)
     return columns
 
 
@@ -242,9 +257,10 @@ def _images(group: _Group, camera: str) -> "pa.ChunkedArray":
     return pa.chunked_array(chunks, type=kind)
 
 
-def _token_ids(
+def token_ids(
     prompts: Prompts, tokenizer: ActionTokenizer, codes: TokenRows, tasks: Sequence[str]
 ) -> "dict[str, pa.Array]":
+    """Columns of language-model ids for rows with these codes and tasks."""
     rows = tokenizer.to_ids(codes)
     actions = [np.asarray(rows[i], dtype=np.int32) for i in range(len(rows))]
     end = np.array(prompts.end, dtype=np.int32)

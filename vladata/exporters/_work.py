@@ -54,6 +54,10 @@ class ShardLine:
     """Targets that are not padded."""
     num_clipped: tuple[int, ...]
     """Of them, those outside of what codes can stand for, by dimension."""
+    num_codes: int
+    """Of all rows."""
+    longest: int
+    """Codes of the row that has most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -253,7 +257,7 @@ def _kept(job: Job, folder: ExportFolder, units: Sequence[ShardUnit], digests: S
 def _line(receipt: Mapping[str, object]) -> ShardLine | None:
     """A line as it was noted; None where it is damaged."""
     counts = receipt.get("num_clipped")
-    numbers = [receipt.get(n) for n in ("size", "rows", "num_targets")]
+    numbers = [receipt.get(n) for n in ("size", "rows", "num_targets", "num_codes", "longest")]
     if not isinstance(counts, list) or not all(isinstance(n, int) for n in (*counts, *numbers)):
         return None
     try:
@@ -280,6 +284,8 @@ def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Gene
                 unit=digests[outcome.index],
                 num_targets=facts.num_targets,
                 num_clipped=facts.num_clipped,
+                num_codes=facts.num_codes,
+                longest=facts.longest,
             )
         job.progress(done, len(units), "writing shards")
     if failures:

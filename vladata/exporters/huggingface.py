@@ -16,11 +16,14 @@ from ..store.dataset import Dataset
 from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
+from ._journal import roll_back
+from ._loss import Sample, measure_loss
 from ._options import ExportOptions
 from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
 from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._sample import ShardRows, held_out
 from ._verify import VerifyResult, verify
-from ._work import Job, cut_all, write_shards
+from ._work import Job, Written, cut_all, write_shards
 
 __all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "verify"]
 
@@ -107,6 +110,7 @@ def export(
     if _is_inside(out, dataset.path) or _is_inside(dataset.path, out):
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
+        roll_back(out)
         prepared = prepare(dataset, options, workers, progress)
         base = _read_base(options)
         job = Job(
@@ -120,7 +124,13 @@ def export(
         written = write_shards(job, folder)
         origin = {"dataset": os.path.relpath(dataset.path.resolve(), out.resolve())}
         write_bytes(out / ORIGIN, (canonical_json(origin) + "\n").encode())
-        finished = Finished(job=job, written=written, base=base, dataset_digest=dataset.digest)
+        finished = Finished(
+            job=job,
+            written=written,
+            base=base,
+            dataset_digest=dataset.digest,
+            loss=measure_loss(job.tokenizer, _held_out(job, written, out)),
+        )
         write_rest(folder, finished)
     return ExportResult(
         splits=finished.splits,
@@ -132,6 +142,12 @@ def export(
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
     )
+
+
+def _held_out(job: Job, written: Written, out: Path) -> Sample:
+    shards = [ShardRows(file=line.file, split=line.split, rows=line.rows) for line in written.lines]
+    shape = (job.tokenizer.horizon, job.tokenizer.dims)
+    return held_out(out, shards, next(iter(job.options.splits)), shape, job.workers)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
