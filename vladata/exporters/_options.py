@@ -8,10 +8,12 @@ from typing import Literal, Self
 
 from ..errors import ExportError
 
-__all__ = ["ExportOptions", "ImageOptions"]
+__all__ = ["TOKEN_OPTIONS", "ExportOptions", "ImageOptions"]
 
 _SPLIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 DEFAULT_PROMPT = "In: What action should the robot take to {task}?\nOut:"
+TOKEN_OPTIONS = ("tokenizer", "codec_options", "vocabulary", "tail_skip", "prompt")
+"""Keys of `ExportOptions.to_dict` that decide tokens and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer, prompts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,16 @@ from ._rows import Layout
 from ._shard import Prompts
 from ._split import assign_splits
 
-__all__ = ["Prepared", "Progress", "build_prompts", "build_tokenizer", "prepare", "read_embodiment"]
+__all__ = [
+    "Prepared",
+    "Progress",
+    "build_prompts",
+    "build_tokenizer",
+    "build_vocabulary",
+    "prepare",
+    "prompts_of",
+    "read_embodiment",
+]
 
 QUARANTINED = "in quarantine"
 """Why marked episodes are left out."""
@@ -205,11 +214,16 @@ def build_tokenizer(
         horizon=layout.rule.horizon,
         rate_hz=layout.embodiment.rate_hz,
         chunk_end=layout.rule.chunk_end,
-        vocabulary=None if base is None else _vocabulary(codec.num_codes, options, base),
+        vocabulary=None if base is None else build_vocabulary(codec.num_codes, options, base),
     )
 
 
-def _vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
+def build_vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
+    """Give ids of the language model to codes.
+
+    Raises:
+        TokenizeError: The codes don't fit into the vocabulary.
+    """
     if options.vocabulary == "tail":
         return tail_vocabulary(num_codes, base, skip=options.tail_skip, reuse_added=options.tail_reuse_added)
     if options.vocabulary == "text":
@@ -219,10 +233,14 @@ def _vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> 
 
 def build_prompts(prepared: Prepared, options: ExportOptions, base: BaseTokenizer) -> Prompts:
     """Ids of the prompt of each task, and of the end of the text."""
-    tasks = sorted({t for g in prepared.gathered for t in g.tasks})
+    return prompts_of({t for g in prepared.gathered for t in g.tasks}, options, base)
+
+
+def prompts_of(tasks: Collection[str], options: ExportOptions, base: BaseTokenizer) -> Prompts:
+    """Ids of the prompt of each of these tasks, and of the end of the text."""
     end = _end_id(options.base_tokenizer, base)
     ids = {}
-    for task in tasks:
+    for task in sorted(tasks):
         # By replacement and not by formatting: braces in an instruction are text.
         encoded = base.tokenizer.encode(options.prompt.replace("{task}", task), add_special_tokens=True).ids
         if end and encoded and encoded[-1] == end[0]:

@@ -21,11 +21,26 @@ from ._loss import Sample, measure_loss
 from ._options import ExportOptions
 from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
 from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._retokenize import Retokenized, RetokenizePlan, plan_retokenize, retokenize, undo_retokenize
 from ._sample import ShardRows, held_out
 from ._verify import VerifyResult, verify
 from ._work import Job, Written, cut_all, write_shards
 
-__all__ = ["ExportOptions", "ExportResult", "Plan", "Split", "VerifyResult", "export", "plan", "verify"]
+__all__ = [
+    "ExportOptions",
+    "ExportResult",
+    "Plan",
+    "RetokenizePlan",
+    "Retokenized",
+    "Split",
+    "VerifyResult",
+    "export",
+    "plan",
+    "plan_retokenize",
+    "retokenize",
+    "undo_retokenize",
+    "verify",
+]
 
 
 def _quiet(done: int, total: int, name: str) -> None:

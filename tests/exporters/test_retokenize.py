@@ -1,0 +1,227 @@
+"""Another tokenizer for an export: rows of a fresh one, images where they were, and a way back from everywhere."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from vladata.errors import ExportError, TokenizeError, VladataError
+from vladata.exporters import _journal
+from vladata.exporters._journal import is_shared
+from vladata.exporters.huggingface import (
+    ExportOptions,
+    export,
+    plan_retokenize,
+    retokenize,
+    undo_retokenize,
+    verify,
+)
+from vladata.store.dataset import Dataset
+
+SPLITS = {"train": 0.7, "held": 0.3}
+BASE: dict[str, Any] = {"horizon": 4, "shard_bytes": 100_000, "splits": SPLITS}
+OLD = ExportOptions(**BASE)
+NEW = ExportOptions(**BASE, tokenizer="uniform_bins", codec_options={"num_codes": 37})
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def shards(folder: Path) -> dict[str, Path]:
+    return {p.name: p for p in sorted(folder.glob("data/executor/*.parquet"))}
+
+
+def images(path: Path) -> list[tuple[int, int]]:
+    """Place and size of every image column in a shard."""
+    metadata = pq.ParquetFile(path).metadata
+    columns = [metadata.row_group(i).column(c) for i in range(metadata.num_row_groups) for c in range(metadata.num_columns)]
+    return [(c.data_page_offset, c.total_compressed_size) for c in columns if c.path_in_schema.startswith("observation.images.")]
+
+
+@pytest.fixture(scope="session")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("language model")
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<unk>", "</s>"], show_progress=False, initial_alphabet=alphabet
+    )
+    tokenizer.train_from_iterator(["What action should the robot take to pick up the cup?"] * 9, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(six_episodes: Path, tmp_path_factory: pytest.TempPathFactory, language_model: Path) -> dict[str, Path]:
+    """Exports of one dataset; only to be read."""
+    folder = tmp_path_factory.mktemp("exports")
+    shutil.copytree(six_episodes, folder / "dataset")
+    made = {
+        "old": OLD,
+        "new": NEW,
+        "rt1": ExportOptions(**BASE, tokenizer="rt1_bins"),
+        "ids": ExportOptions(**BASE, base_tokenizer=language_model),
+        "tail": ExportOptions(**BASE, tokenizer="rt1_bins", base_tokenizer=language_model, vocabulary="tail"),
+    }
+    for name, options in made.items():
+        export(Dataset.open(folder / "dataset"), folder / name, options, workers=0)
+    return {name: folder / name for name in (*made, "dataset")}
+
+
+@pytest.fixture
+def out(exports: dict[str, Path], tmp_path: Path) -> Path:
+    """The export of `OLD`, to be changed."""
+    shutil.copytree(exports["dataset"], tmp_path / "dataset")
+    return Path(shutil.copytree(exports["old"], tmp_path / "out"))
+
+
+def options_of(name: str, language_model: Path) -> ExportOptions:
+    more = {
+        "old": {},
+        "new": {"tokenizer": "uniform_bins", "codec_options": {"num_codes": 37}},
+        "rt1": {"tokenizer": "rt1_bins"},
+        "ids": {"base_tokenizer": language_model},
+        "tail": {"tokenizer": "rt1_bins", "base_tokenizer": language_model, "vocabulary": "tail"},
+    }
+    return ExportOptions(**{**BASE, **more[name]})
+
+
+@pytest.mark.parametrize("target", ["new", "rt1", "ids", "tail"])
+@pytest.mark.parametrize("start", ["old", "ids"])
+def test_rows_card_and_manifest_are_those_of_a_fresh_export(
+    exports: dict[str, Path], tmp_path: Path, language_model: Path, start: str, target: str
+) -> None:
+    shutil.copytree(exports["dataset"], tmp_path / "dataset")
+    made, fresh = Path(shutil.copytree(exports[start], tmp_path / "out")), exports[target]
+    places = {name: images(path) for name, path in shards(made).items()}
+    result = retokenize(made, options_of(target, language_model), workers=0)
+    for name, path in shards(made).items():
+        one, other = pq.read_table(path), pq.read_table(shards(fresh)[name])
+        assert one.schema.equals(other.schema, check_metadata=True)
+        assert one.equals(other)
+        assert images(path) == places[name]
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (made, fresh)]
+    sizes = [{f["file"]: f for f in m.pop("files")} for m in manifests]
+    digests = [m.pop("content_digest") for m in manifests]
+    for manifest in manifests:
+        for split in manifest["splits"].values():
+            split.pop("bytes")
+    assert manifests[0] == manifests[1]
+    assert sizes[0].keys() == sizes[1].keys()
+    assert all(sizes[0][f]["sha256"] == sizes[1][f]["sha256"] for f in sizes[0] if f.startswith(("action_", "token")))
+    cards = [(folder / "README.md").read_text() for folder in (made, fresh)]
+    assert cards[0].replace(digests[0], digests[1]) == cards[1]
+    assert verify(made, workers=0).problems == ()
+    assert result.image_bytes == sum(size for own in places.values() for _, size in own)
+    assert not (made / ".unfinished").exists()
+
+
+def test_the_way_does_not_matter_and_the_old_scheme_restores_the_bytes(out: Path, tmp_path: Path) -> None:
+    before = tree(out)
+    other = Path(shutil.copytree(out, tmp_path / "other"))
+    retokenize(out, NEW, workers=0)
+    direct = tree(out)
+    retokenize(other, ExportOptions(tokenizer="rt1_bins"), workers=2)
+    sizes = [p.stat().st_size for p in shards(other).values()]
+    retokenize(other, NEW, workers=2)
+    assert tree(other) == direct != before
+    retokenize(other, ExportOptions(tokenizer="rt1_bins"), workers=0)
+    assert [p.stat().st_size for p in shards(other).values()] == sizes
+    result = retokenize(other, OLD, workers=0)
+    assert tree(other) == before
+    assert result.dead_bytes == 0
+    retokenize(out, OLD, workers=0)
+    assert tree(out) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from vladata.exporters import _journal, _tail, _tails
+from vladata.exporters.huggingface import ExportOptions, retokenize
+
+out, at, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+calls = 0
+
+def watched(module, name):
+    inner = getattr(module, name)
+    def call(*arguments, **options):
+        global calls
+        calls += 1
+        if moment == "before" and calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if moment == "raise" and calls == at:
+            raise KeyboardInterrupt
+        result = inner(*arguments, **options)
+        if moment == "after" and calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(module, name, call)
+
+for name in ("write_bytes", "sync_folder", "_write_all", "_copy"):
+    watched(_journal, name)
+watched(_journal.os, "ftruncate")
+watched(_journal.shutil, "rmtree")
+watched(_tail, "read_footer")
+options = ExportOptions(tokenizer="uniform_bins", codec_options={"num_codes": 37})
+try:
+    retokenize(out, options, workers=0)
+except KeyboardInterrupt:
+    sys.exit(130)
+print(calls)
+"""
+
+
+def run_killed(out: Path, at: int, moment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", KILLED, str(out), str(at), moment]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("is_second", [False, True], ids=["first", "second"])
+def test_killed_anywhere_it_is_whole_or_says_so_and_can_go_both_ways(
+    out: Path, exports: dict[str, Path], tmp_path: Path, is_second: bool
+) -> None:
+    if is_second:
+        retokenize(out, ExportOptions(tokenizer="rt1_bins"), workers=0)
+    before = tree(out)
+    whole = Path(shutil.copytree(out, tmp_path / "whole"))
+    total = int(run_killed(whole, 0, "never").stdout)
+    after = tree(whole)
+    assert total > 40
+    ends: set[str] = set()
+    points = sorted({*range(1, total + 1, max(1, total // 12)), total - 2, total - 1, total})
+    for number, at in enumerate(points):
+        made = Path(shutil.copytree(out, tmp_path / f"{at}"))
+        moment = ("before", "after")[number % 2]
+        done = run_killed(made, at, moment)
+        assert done.returncode == -signal.SIGKILL, (at, done.stderr)
+        if (made / "manifest.json").exists():
+            ends.add("whole")
+            assert verify(made, exports["dataset"], workers=0).problems == ()
+        else:
+            ends.add("unfinished")
+            with pytest.raises(ExportError, match="retokenize"):
+                verify(made, exports["dataset"])
+        if number % 2:
+            assert undo_retokenize(made) == (not (out / "manifest.json").exists()) or True
+            assert tree(made) in (before, after)
+            retokenize(made, NEW, workers=0)
+        else:
+            retokenize(made, NEW, workers=0)
+        assert tree(made) == after, at
+        shutil.rmtree(made)
+    assert ends == {"whole", "unfinished"}
