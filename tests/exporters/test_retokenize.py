@@ -46,8 +46,14 @@ def shards(folder: Path) -> dict[str, Path]:
 def images(path: Path) -> list[tuple[int, int]]:
     """Place and size of every image column in a shard."""
     metadata = pq.ParquetFile(path).metadata
-    columns = [metadata.row_group(i).column(c) for i in range(metadata.num_row_groups) for c in range(metadata.num_columns)]
-    return [(c.data_page_offset, c.total_compressed_size) for c in columns if c.path_in_schema.startswith("observation.images.")]
+    columns = [
+        metadata.row_group(i).column(c) for i in range(metadata.num_row_groups) for c in range(metadata.num_columns)
+    ]
+    return [
+        (c.data_page_offset, c.total_compressed_size)
+        for c in columns
+        if c.path_in_schema.startswith("observation.images.")
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -191,37 +197,173 @@ def run_killed(out: Path, at: int, moment: str) -> "subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("is_second", [False, True], ids=["first", "second"])
-def test_killed_anywhere_it_is_whole_or_says_so_and_can_go_both_ways(
-    out: Path, exports: dict[str, Path], tmp_path: Path, is_second: bool
-) -> None:
+def plain(folder: Path) -> dict[str, str]:
+    return {n: d for n, d in tree(folder).items() if not n.startswith(".unfinished/")}
+
+
+@pytest.mark.parametrize("is_second", [False, True], ids=["first time", "second time"])
+def test_killed_anywhere_it_is_whole_or_says_so_and_goes_both_ways(out: Path, tmp_path: Path, is_second: bool) -> None:
     if is_second:
         retokenize(out, ExportOptions(tokenizer="rt1_bins"), workers=0)
+    before = plain(out)
+    whole = Path(shutil.copytree(out, tmp_path / "whole"))
+    total = int(run_killed(whole, 0, "never").stdout)
+    after = plain(whole)
+    states = set()
+    for number, at in enumerate(sorted({*range(1, total + 1, total // 6), total - 1})):
+        made = Path(shutil.copytree(out, tmp_path / f"{at}"))
+        done = run_killed(made, at, ("before", "after")[number % 2])
+        assert done.returncode == -signal.SIGKILL, (at, done.stderr)
+        if (made / "manifest.json").exists():
+            assert plain(made) in (before, after)
+            states.add("old" if plain(made) == before else "new")
+        else:
+            states.add("unfinished")
+            with pytest.raises(ExportError, match="being retokenized; run vladata retokenize again, or with --undo"):
+                verify(made)
+        if number % 3 == 0:
+            expected = after if (made / "manifest.json").exists() and plain(made) == after else before
+            undo_retokenize(made)
+            assert tree(made) == expected, at
+        retokenize(made, NEW, workers=0)
+        assert tree(made) == after, at
+        shutil.rmtree(made)
+    assert states == {"old", "unfinished", "new"}
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.8, 0.95])
+def test_an_interruption_puts_the_export_back(out: Path, tmp_path: Path, part: float) -> None:
     before = tree(out)
     whole = Path(shutil.copytree(out, tmp_path / "whole"))
     total = int(run_killed(whole, 0, "never").stdout)
-    after = tree(whole)
-    assert total > 40
-    ends: set[str] = set()
-    points = sorted({*range(1, total + 1, max(1, total // 12)), total - 2, total - 1, total})
-    for number, at in enumerate(points):
-        made = Path(shutil.copytree(out, tmp_path / f"{at}"))
-        moment = ("before", "after")[number % 2]
-        done = run_killed(made, at, moment)
-        assert done.returncode == -signal.SIGKILL, (at, done.stderr)
-        if (made / "manifest.json").exists():
-            ends.add("whole")
-            assert verify(made, exports["dataset"], workers=0).problems == ()
+    done = run_killed(out, int(part * total), "raise")
+    assert done.returncode == 130, done.stderr
+    assert plain(out) == (before if part < 0.9 else tree(whole))
+
+
+def test_a_full_disk_puts_the_export_back(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(out)
+    inner, calls = _journal._set_end, []
+
+    def full(path: Path, base_size: int, tail: Path) -> None:
+        calls.append(path)
+        if len(calls) == 3:
+            os.truncate(path, base_size + 5)
+            raise OSError(28, "no space left")
+        inner(path, base_size, tail)
+
+    monkeypatch.setattr(_journal, "_set_end", full)
+    with pytest.raises(OSError, match="no space"):
+        retokenize(out, NEW, workers=0)
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink], ids=["hard", "symbolic"])
+def test_a_shard_that_another_folder_shares_is_copied(out: Path, tmp_path: Path, link: Callable[..., None]) -> None:
+    own = shards(out)
+    other = tmp_path / "dataset" / "mixture"
+    other.mkdir()
+    for name, path in own.items():
+        if link is os.symlink:
+            path.rename(other / name)
+            link(other / name, path)
         else:
-            ends.add("unfinished")
-            with pytest.raises(ExportError, match="retokenize"):
-                verify(made, exports["dataset"])
-        if number % 2:
-            assert undo_retokenize(made) == (not (out / "manifest.json").exists()) or True
-            assert tree(made) in (before, after)
-            retokenize(made, NEW, workers=0)
-        else:
-            retokenize(made, NEW, workers=0)
-        assert tree(made) == after, at
-        shutil.rmtree(made)
-    assert ends == {"whole", "unfinished"}
+            link(path, other / name)
+    before = tree(other)
+    if link is os.symlink:
+        with pytest.raises(VladataError, match="link out of its folder"):
+            retokenize(out, NEW, workers=0)
+        assert tree(other) == before
+        return
+    assert plan_retokenize(out, NEW, workers=0).copied == len(own)
+    result = retokenize(out, NEW, workers=0)
+    assert result.copied == len(own)
+    assert tree(other) == before
+    assert not any(is_shared(path) for path in own.values())
+    assert verify(out, workers=0).problems == ()
+
+
+def test_a_killed_run_never_touches_what_is_shared(out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "mixture"
+    other.mkdir()
+    for name, path in shards(out).items():
+        os.link(path, other / name)
+    before, shared = plain(out), tree(other)
+    total = int(run_killed(Path(shutil.copytree(out, tmp_path / "whole")), 0, "never").stdout)
+    for at in range(total // 3, total, total // 6):
+        assert run_killed(out, at, "before").returncode == -signal.SIGKILL
+        assert tree(other) == shared
+        undo_retokenize(out)
+        assert plain(out) == before
+        assert tree(other) == shared
+
+
+def test_what_was_altered_is_refused_and_left(out: Path) -> None:
+    card = (out / "README.md").read_text()
+    (out / "README.md").write_text(card + "more\n")
+    with pytest.raises(ExportError, match=r"README.md differs from the manifest"):
+        retokenize(out, NEW, workers=0)
+    (out / "README.md").write_text(card)
+    path = next(iter(shards(out).values()))
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    before = tree(out)
+    with pytest.raises(ExportError, match=r"its SHA-256 differs from the manifest's.*nothing was changed"):
+        retokenize(out, NEW, workers=0)
+    assert tree(out) == before
+
+
+def test_what_is_no_export_is_left_alone(tmp_path: Path, out: Path) -> None:
+    for run in (retokenize, plan_retokenize):
+        with pytest.raises(ExportError, match="no export"):
+            run(tmp_path / "nothing", NEW)
+    with pytest.raises(ExportError, match="no export"):
+        undo_retokenize(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    before = tree(out)
+    assert not undo_retokenize(out)
+    for options, error in ((ExportOptions(tokenizer="uniform_bins", codec_options={"num_codes": 0}), TokenizeError),):
+        with pytest.raises(error):
+            retokenize(out, options, workers=0)
+    assert tree(out) == before
+
+
+def test_a_plan_writes_nothing_and_says_the_cost(out: Path) -> None:
+    before = tree(out)
+    plan = plan_retokenize(out, NEW, workers=0)
+    assert tree(out) == before
+    result = retokenize(out, NEW, workers=0)
+    assert (plan.shards, plan.rows, plan.image_bytes) == (result.shards, result.rows, result.image_bytes)
+    assert plan.bytes_to_read <= result.bytes_read < 1.5 * plan.bytes_to_read
+    assert plan.image_bytes > 0.7 * plan.bytes_to_read
+
+
+def test_an_export_over_a_broken_off_run_puts_back_what_it_can_keep(out: Path, tmp_path: Path) -> None:
+    before = tree(out)
+    total = int(run_killed(Path(shutil.copytree(out, tmp_path / "whole")), 0, "never").stdout)
+    assert run_killed(out, total * 2 // 3, "before").returncode == -signal.SIGKILL
+    assert not (out / "manifest.json").exists()
+    result = export(Dataset.open(tmp_path / "dataset"), out, OLD, workers=0)
+    assert result.kept == 3
+    assert tree(out) == before
+
+
+def test_a_damaged_journal_is_said(out: Path, tmp_path: Path) -> None:
+    total = int(run_killed(Path(shutil.copytree(out, tmp_path / "whole")), 0, "never").stdout)
+    run_killed(out, total * 2 // 3, "before")
+    (out / ".unfinished/retokenize/journal.json").write_text('{"shards": [{"file": "../../victim"}]}')
+    with pytest.raises(ExportError, match="journal of the change is damaged"):
+        retokenize(out, NEW, workers=0)
+
+
+def test_datasets_reads_the_new_rows_and_no_old_cache(out: Path, tmp_path: Path, exports: dict[str, Path]) -> None:
+    from datasets import load_dataset
+
+    cache = str(tmp_path / "cache")
+    before = load_dataset(str(out), split="train", cache_dir=cache)["action_codes"][:]
+    retokenize(out, NEW, workers=0)
+    after = load_dataset(str(out), split="train", cache_dir=cache)["action_codes"][:]
+    streamed = [r["action_codes"] for r in load_dataset(str(out), split="train", streaming=True, cache_dir=cache)]
+    fresh = load_dataset(str(exports["new"]), split="train", cache_dir=cache)["action_codes"][:]
+    assert after == streamed == fresh != before

@@ -19,7 +19,7 @@ from ..documents import canonical_json
 from ..errors import ExportError, GateError
 from ..gate import inside
 from ..store.writer import replace_file, sync_folder
-from ._folder import MANIFEST, README, TEXT_TOKENIZER, TOKENIZER, UNFINISHED, ExportFolder, read_json, write_bytes
+from ._folder import DATA, MANIFEST, README, TEXT_TOKENIZER, TOKENIZER, UNFINISHED, ExportFolder, read_json, write_bytes
 
 __all__ = ["ShardEnd", "begin_stage", "commit", "has_journal", "is_shared", "roll_back"]
 
@@ -105,8 +105,10 @@ def commit(folder: ExportFolder, ends: Sequence[ShardEnd], files: Mapping[str, b
 def roll_back(out: Path) -> bool:
     """Put back what was there before a change that did not end; safe to be killed and done again.
 
+    A change that was broken off after its last step is whole and stays.
+
     Returns:
-        Whether there was such a change.
+        Whether something was put back.
 
     Raises:
         ExportError: The journal is damaged.
@@ -132,6 +134,9 @@ def roll_back(out: Path) -> bool:
         # A file that is shared was never changed.
         if not (is_shared(path) and path.stat().st_size == size):
             _set_end(path, base_size, stage / "old" / f"{number}.tail")
+    for folder in (out, out / DATA, out / TOKENIZER, out / TEXT_TOKENIZER):
+        for temporary in folder.glob(".*.tmp"):
+            temporary.unlink()
     kept = stage / "old" / "files"
     _set_small_files(out, {n: (kept / n).read_bytes() for n in _small_files(kept)})
     write_bytes(out / MANIFEST, (kept / MANIFEST).read_bytes())

@@ -28,7 +28,7 @@ class StoredExport:
     path: Path
     manifest: Mapping[str, object]
     lines: Sequence[Line]
-    """Of the shards with action codes."""
+    """Of the shards with action codes, in the order of the export: that of the splits, then of the shards."""
     tokenizer: ActionTokenizer
     statistics: Statistics
     first_split: str
@@ -87,16 +87,17 @@ def open_export(out: Path) -> StoredExport:
         (stored,) = json.loads((out / "dataset_statistics.json").read_bytes()).values()
         figures = {n: tuple(stored["action"][n]) for n in ("min", "max", "mean", "std", "q01", "q99")}
         statistics = Statistics(names=tokenizer.names, count=stored["num_transitions"], **figures)
-        first = str(options["splits"][0][0])
+        order = [str(name) for name, _ in options["splits"]]
+        lines = sorted((f for f in files if is_shard(f)), key=lambda f: (order.index(str(f.get("split"))), f["file"]))
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ExportError(f"{out}: dataset_statistics.json or the options in {MANIFEST} are damaged") from error
     return StoredExport(
         path=out,
         manifest=manifest,
-        lines=[f for f in files if is_shard(f)],
+        lines=lines,
         tokenizer=tokenizer,
         statistics=statistics,
-        first_split=first,
+        first_split=order[0],
     )
 
 

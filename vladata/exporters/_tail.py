@@ -148,7 +148,7 @@ def _write_tokens(unit: TailUnit, file: "pq.ParquetFile", schema: "pa.Schema", t
 
     names = [n for n in schema.names if n in TOKENS]
     old = file.schema_arrow
-    is_same = bool(old.equals(schema, check_metadata=True))
+    is_same = bool(old.equals(schema) and old.metadata == schema.metadata)
     tokens = pa.schema([schema.field(n) for n in names])
     with ShardWriter(unit.tail, tokens, (), start=unit.base_size) as writer:
         for index in range(file.num_row_groups):
