@@ -19,8 +19,8 @@ DEFAULT_SPLITS = {"train": 0.9, "validation": 0.1}
 def export(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder of the export.")],
-    tokenizer: Annotated[str, typer.Option(help="openvla_bins, rt1_bins or uniform_bins.")] = "openvla_bins",
-    bins: Annotated[int | None, typer.Option(help="Number of codes (uniform_bins).")] = None,
+    tokenizer: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "openvla_bins",
+    bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
     horizon: Annotated[int, typer.Option(help="Actions per chunk.")] = 1,
     representation: Annotated[
         Literal["recorded", "absolute", "delta", "chunk_relative"], typer.Option(help="What chunks hold.")

@@ -25,7 +25,7 @@ from vladata.errors import TokenizeError
 from vladata.units import Kind, Mode, RotationConvention, Unit
 from vladata.vocabulary import BaseTokenizer, Vocabulary, added_vocabulary, tail_vocabulary, text_vocabulary
 
-SCHEMES = ("openvla_bins", "rt1_bins", "uniform_bins")
+SCHEMES = ("openvla_bins", "rt1_bins", "uniform_bins", "quantile_bins", "mu_law_bins", "octo_bins", "bspline")
 EULER = RotationConvention.EULER_XYZ
 
 
@@ -109,9 +109,12 @@ class TestCodes:
         codes = tokenizer.encode_represented(chunks.values)
 
         error = np.abs(tokenizer.decode_represented(codes) - chunks.values)
-        assert codes.shape == (len(chunks), 24)
-        assert (error <= tokenizer.error_bound(chunks.values)).all()
-        assert tokenizer.count_clipped(chunks.values).tolist() == [0] * 6
+        assert codes.shape == (len(chunks), tokenizer.codec.length(4, 6))
+        is_clipped = tokenizer.is_clipped(chunks.values)
+        assert (error <= tokenizer.error_bound(chunks.values))[~is_clipped].all()
+        assert tokenizer.count_clipped(chunks.values).tolist() == is_clipped.sum(axis=(0, 1)).tolist()
+        # The bounds of a spline leave out 1 % on either side; the other codecs reach as far as the values.
+        assert is_clipped.mean() < 0.15 if scheme == "bspline" else not is_clipped.any()
 
     @pytest.mark.parametrize("target", [Mode.DELTA, Mode.CHUNK_RELATIVE])
     def test_the_whole_way_equals_the_way_in_parts(self, target: Mode) -> None:
@@ -138,7 +141,8 @@ class TestCodes:
 
         error = np.abs(tokenizer.decode(tokenizer.encode(chunks)) - chunks)
 
-        assert (error <= tokenizer.error_bound(chunks)).all()
+        # Codecs that were fitted may clip what normalization lets through: what they did not see.
+        assert (error <= tokenizer.error_bound(chunks))[~tokenizer.is_clipped(chunks)].all()
 
     def test_a_gripper_passes_through_and_its_error_is_that_of_a_bin(self) -> None:
         tokenizer = build()

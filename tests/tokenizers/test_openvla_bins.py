@@ -155,3 +155,27 @@ def test_it_has_no_options() -> None:
     assert Codec.from_dict(Codec().to_dict()) == Codec()
     with pytest.raises(TokenizeError, match="openvla_bins: bins: unexpected"):
         Codec.fit(np.zeros((1, 1, 1)), bins=128)
+
+
+def test_ids_outside_decode_as_the_original_when_relaxed_and_are_refused_when_strict(
+    golden: dict[str, np.ndarray],
+) -> None:
+    codes = VOCAB_SIZE - 1 - golden["all_ids"][:, None]
+    outside = ((codes < 0) | (codes > 255)).sum(axis=1)
+
+    found = Codec().decode_relaxed(codes, 1, 1)
+
+    assert outside.sum() == 1300 - 256
+    np.testing.assert_array_equal(found.chunks[:, 0, 0], golden["all_ids_dec"])
+    np.testing.assert_array_equal(found.num_repaired, outside)
+    with pytest.raises(TokenizeError, match=r"codes\[0, 0\] is 999; must be 0 to 255"):
+        Codec().decode(codes, 1, 1)
+
+
+def test_infinite_values_are_refused_which_the_original_clips(golden: dict[str, np.ndarray]) -> None:
+    given_ids = dict(zip(golden["special_in"].tolist(), golden["special_tok"].tolist(), strict=True))
+
+    assert (given_ids[np.inf], given_ids[-np.inf]) == (31744, 31999)
+    for value in (np.inf, -np.inf):
+        with pytest.raises(TokenizeError, match="must be finite"):
+            Codec().encode(np.array([[[value]]]))

@@ -103,3 +103,24 @@ def test_clipped_values_are_marked(codec: Codec) -> None:
     chunks = np.full((1, 1, 7), 1.2)
 
     assert codec.is_clipped(chunks).tolist() == [[[True, True, True, False, False, False, True]]]
+
+
+def test_tokens_that_are_none_are_repaired_and_counted_when_relaxed(codec: Codec) -> None:
+    codes = np.array([[0, 255, -7, 256, 1000, 128, 3]])
+
+    found = codec.decode_relaxed(codes, 1, 7)
+
+    np.testing.assert_array_equal(found.chunks, codec.decode(np.clip(codes, 0, 255), 1, 7))
+    assert found.num_repaired.tolist() == [3]
+    with pytest.raises(TokenizeError, match=r"codes\[0, 2\] is -7; must be 0 to 255"):
+        codec.decode(codes, 1, 7)
+
+
+def test_the_original_decodes_to_the_lower_ends(golden: dict[str, np.ndarray]) -> None:
+    """So its values are too small by half a bin on average; codec and bound say so instead of mending it."""
+    inside = np.abs(golden["world_vector"]) <= 1
+    error = (golden["dec_world_vector"] - golden["world_vector"])[inside].astype(np.float64)
+
+    assert error.max() < 1e-6
+    assert error.min() > -2 / 255 - 1e-6
+    assert Codec().error_bound(np.zeros((1, 1, 1))).item() == pytest.approx(2 / 255, abs=1e-6)

@@ -1,5 +1,7 @@
 """N bins of equal width."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from vladata.errors import TokenizeError
 from vladata.tokenizers.uniform_bins import Codec
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 codecs = st.builds(
     lambda num_codes, low, width: Codec(num_codes=num_codes, low=low, high=low + width),
@@ -96,3 +100,19 @@ def test_clipped_values_are_marked() -> None:
     assert Codec(low=0.0, high=2.0).is_clipped(np.array([[[-0.1, 0.0, 2.0, 2.1]]])).tolist() == [
         [[True, False, False, True]]
     ]
+
+
+def test_codes_equal_openpis_state_bins_inside_the_range_and_are_clipped_outside() -> None:
+    """Below -1 those give -1, which is no bin, and for NaN the highest one."""
+    with np.load(GOLDEN / "openpi_state_bins.npz", allow_pickle=False) as file:
+        values, bins = file["state_in"], file["state_disc"]
+    finite = np.isfinite(values)
+
+    codes = Codec().encode(values[finite][:, None, None])[:, 0]
+
+    assert (bins[finite] == -1).sum() > 1
+    assert bins[np.isnan(values)].tolist() == [255]
+    np.testing.assert_array_equal(codes, np.maximum(bins[finite], 0))
+    np.testing.assert_array_equal(bins[finite] == -1, values[finite] < -1)
+    with pytest.raises(TokenizeError, match="is nan; must be finite"):
+        Codec().encode(values[np.isnan(values)][:, None, None])
