@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import edit, schema, tokenizer
+from . import edit, schema, tokenizer, tokenizer_report
 from ._console import ErrorsToExitCodes, stop_on_terminate
 from .checks import checks
 from .doctor import doctor
@@ -13,6 +13,7 @@ from .ingest import ingest
 from .inspect import inspect
 from .ls import ls
 from .resync import resync
+from .retokenize import retokenize
 from .show import show
 from .timing import timing
 from .validate import validate
@@ -48,8 +49,10 @@ def main(
     stop_on_terminate()
 
 
-for command in (ingest, validate, checks, export, verify, inspect, timing, ls, show, resync, doctor):
+for command in (ingest, validate, checks, export, retokenize, verify, inspect, timing, ls, show, resync, doctor):
     app.command()(command)
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")
+tokenizer.app.command()(tokenizer_report.report)
+tokenizer.app.command()(tokenizer_report.fit)
 app.add_typer(tokenizer.app, name="tokenizer")
