@@ -1,6 +1,7 @@
 """Schemes as a picture: what a second of motion costs against what is lost of it, dimension by dimension, and speed."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,14 @@ def write_plot(report: TokenizerReport, path: Path) -> None:
     dims = min(MAX_DIMENSIONS, len(report.schemes[0].loss.dimensions)) if report.schemes else 1
     with warnings.catch_warnings(), rc_context(settings):
         warnings.simplefilter("ignore", UserWarning)
-        figure = Figure(figsize=(12, 5.4 + 0.27 * dims), layout="constrained")
+        figure = Figure(figsize=(11, 6.0 + 0.27 * dims), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2, 5, height_ratios=[4.2, 1.2 + 0.27 * dims])
         figure.suptitle(_title(report), fontsize=11)
         _cost(figure.add_subplot(grid[0, :3]), report)
         _speed(figure.add_subplot(grid[0, 3:]), report)
         _dimensions(figure.add_subplot(grid[1, :]), report)
+        figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
         kind = path.suffix.lower().removeprefix(".")
         with replace_file(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
@@ -69,28 +71,41 @@ def _style(index: int) -> tuple[str, str]:
     return _COLORS[index % len(_COLORS)], _MARKERS[index % len(_MARKERS)]
 
 
+def _log(panel: "Axes", axis: str) -> None:
+    """A logarithmic axis with plain numbers: marks at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    own = panel.xaxis if axis == "x" else panel.yaxis
+    (panel.set_xscale if axis == "x" else panel.set_yscale)("log")
+    low, high = panel.get_xlim() if axis == "x" else panel.get_ylim()
+    own.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,), numticks=12))
+    own.set_minor_locator(NullLocator())
+    own.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _apart(values: Sequence[float]) -> list[float]:
+    """Values of a logarithmic axis, those that are equal side by side."""
+    found = []
+    for index, value in enumerate(values):
+        equal = [i for i, v in enumerate(values) if abs(v - value) <= 0.02 * value]
+        found.append(value * 1.06 ** (equal.index(index) - (len(equal) - 1) / 2))
+    return found
+
+
 def _cost(panel: "Axes", report: TokenizerReport) -> None:
     """Codes for a second against the error, in shares of half the range; a line goes up to the 99 % error."""
-    for index, scheme in enumerate(report.schemes):
+    places = _apart([max(s.loss.tokens_per_second, 1e-3) for s in report.schemes])
+    for index, (x, scheme) in enumerate(zip(places, report.schemes, strict=True)):
         color, marker = _style(index)
-        loss = scheme.loss
-        x, y = max(loss.tokens_per_second, 1e-3), 100 * max(loss.rmse, _SMALLEST)
-        panel.plot([x, x], [y, 100 * max(loss.p99, loss.rmse, _SMALLEST)], color=color, linewidth=1.2, alpha=0.6)
+        y, top = (100 * max(v, scheme.loss.rmse, _SMALLEST) for v in (scheme.loss.rmse, scheme.loss.p99))
+        panel.plot([x, x], [y, top], color=color, linewidth=1.2, alpha=0.6, marker="_", markevery=[1])
         panel.plot(x, y, marker, color=color, markersize=8)
-        panel.annotate(
-            clip(scheme.scheme, 40),
-            (x, y),
-            xytext=(7, 5 - 11 * (index % 2)),
-            textcoords="offset points",
-            color=color,
-            fontsize=8,
-        )
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    panel.margins(x=0.22, y=0.12)
-    panel.set_xlabel("codes for a second of motion")
+    panel.margins(x=0.1, y=0.1)
+    _log(panel, "x")
+    _log(panel, "y")
+    panel.set_xlabel("codes for a second of motion (equal ones side by side)")
     panel.set_ylabel("error, % of half the range")
-    panel.set_title("What it costs and what is lost: rmse (mark) up to 99 % of the errors (line)", loc="left")
+    panel.set_title("Cost and loss: rmse (mark), 99 % of the errors (end of the line)", loc="left")
     panel.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
 
 
@@ -101,15 +116,14 @@ def _speed(panel: "Axes", report: TokenizerReport) -> None:
         (0.2, [s.decoded_per_s for s in report.schemes], "decode", 0.45),
     ):
         colors = [_style(i)[0] for i in range(len(values))]
-        panel.barh(places + offset, values, height=0.38, color=colors, alpha=shade, label=label)
+        panel.barh(places + offset, values, height=0.38, color=colors, alpha=shade, label="_")
         for place, value in zip(places, values, strict=True):
             panel.text(value, place + offset, f" {label} {_short(value)}", va="center", fontsize=7, color=_QUIET)
-    panel.set_yticks(places, [clip(s.scheme, 24) for s in report.schemes])
+    panel.set_yticks([])
     panel.invert_yaxis()
-    panel.set_xscale("log")
-    panel.margins(x=0.0)
-    low, high = panel.get_xlim()
-    panel.set_xlim(low / 2, high * 8)
+    speeds = [v for s in report.schemes for v in (s.encoded_per_s, s.decoded_per_s)] or [1.0]
+    panel.set_xlim(min(speeds) / 3, max(speeds) * 6)
+    _log(panel, "x")
     panel.set_xlabel("chunks for a second of one core")
     panel.set_title("Speed", loc="left")
 
@@ -140,10 +154,10 @@ def _dimensions(panel: "Axes", report: TokenizerReport) -> None:
         panel.plot(values, places, marker, color=color, markersize=5, linestyle="none", label=clip(scheme.scheme, 40))
     for place in range(0, len(own), 2):
         panel.axhspan(place - 0.5, place + 0.5, color="#f4f4f4", zorder=0)
-    panel.set_yticks(range(len(own)), [clip(printable(f"{d.name} ({d.unit})"), 44) for d in own])
+    panel.set_yticks(range(len(own)), [clip(printable(f"{d.name}, {d.unit}"), 40) for d in own])
     panel.set_ylim(len(own) - 0.5, -0.5)
-    panel.set_xscale("log")
+    _log(panel, "x")
+    panel.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
     panel.set_xlabel("rmse, % of half the dimension's range; hollow: the codec alone, without clipping")
     left_out = len(report.schemes[0].loss.dimensions) - len(own)
     panel.set_title("Each dimension" + (f" ({left_out} more are left out)" if left_out else ""), loc="left")
-    panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
