@@ -36,7 +36,12 @@ def export(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     base_tokenizer: Annotated[Path | None, typer.Option(help="Folder with a tokenizer.json; adds LM ids.")] = None,
-    vocabulary: Annotated[Literal["added", "tail", "text"], typer.Option(help="How codes become LM ids.")] = "added",
+    vocabulary: Annotated[
+        Literal["added", "tail", "text", "reserved"], typer.Option(help="How codes become LM ids.")
+    ] = "added",
+    reserved_pattern: Annotated[str | None, typer.Option(help="reserved: name of the tokens, {n} the number.")] = None,
+    prompt: Annotated[str, typer.Option(metavar="NAME|FILE", help="Template; vladata prompts list.")] = "openvla",
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Refuse the export if a row has more LM ids.")] = None,
     tail_skip: Annotated[int, typer.Option(help="tail: ids left alone at the end (OpenVLA 0, pi0 128).")] = 0,
     tail_reuse_added: Annotated[bool, typer.Option("--tail-reuse-added", help="tail: use added tokens again.")] = False,
     outcome: Annotated[list[str] | None, typer.Option(help="Only episodes of this outcome.")] = None,
@@ -70,6 +75,9 @@ def export(
         shard_bytes=shard_mb * 1_000_000,
         base_tokenizer=base_tokenizer,
         vocabulary=vocabulary,
+        reserved_pattern=reserved_pattern,
+        prompt=prompt,
+        max_tokens=max_tokens,
         tail_skip=tail_skip,
         tail_reuse_added=tail_reuse_added,
         outcomes=tuple(outcome) if outcome else None,

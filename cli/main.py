@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import edit, schema, tokenizer, tokenizer_report
+from . import edit, prompts, schema, tokenizer, tokenizer_report, vocab
 from ._console import ErrorsToExitCodes, stop_on_terminate
 from .checks import checks
 from .doctor import doctor
@@ -56,3 +56,5 @@ app.add_typer(schema.app, name="schema")
 tokenizer.app.command()(tokenizer_report.report)
 tokenizer.app.command()(tokenizer_report.fit)
 app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(vocab.app, name="vocab")
+app.add_typer(prompts.app, name="prompts")

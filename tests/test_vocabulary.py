@@ -165,12 +165,12 @@ class TestExtendedFolder:
         assert {f.name: f.read_bytes() for f in files} == first
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f.name for f in files]
 
-    def test_a_vocabulary_of_another_kind_or_tokenizer_is_refused(self, tmp_path: Path) -> None:
+    def test_a_vocabulary_of_another_tokenizer_is_refused(self, tmp_path: Path) -> None:
         tokenizer = base(byte_level())
 
-        with pytest.raises(TokenizeError, match="vocabulary is tail; must be added, of this tokenizer"):
-            write_extended(tokenizer, tail_vocabulary(4, tokenizer), tmp_path)
-        with pytest.raises(TokenizeError, match="must be added, of this tokenizer"):
+        with pytest.raises(TokenizeError, match="the vocabulary is of another tokenizer"):
+            write_extended(tokenizer, tail_vocabulary(4, vocab_size=99), tmp_path)
+        with pytest.raises(TokenizeError, match="the vocabulary is of another tokenizer"):
             write_extended(base(words("a")), added_vocabulary(4, tokenizer), tmp_path)
 
     def test_a_settings_file_that_is_not_json_is_refused(self, tmp_path: Path) -> None:
@@ -447,5 +447,5 @@ class TestReading:
         assert len(read.facts.sha256) == 64
         assert read.facts == BaseTokenizer.read(tmp_path, "tiny").facts
 
-    def test_there_are_three_kinds(self) -> None:
-        assert [str(k) for k in VocabularyKind] == ["added", "tail", "text"]
+    def test_there_are_four_kinds(self) -> None:
+        assert [str(k) for k in VocabularyKind] == ["added", "tail", "text", "reserved"]

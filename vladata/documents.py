@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import SchemaError
 from .text import clip, printable
 
-__all__ = ["Document", "canonical_json", "digest_of", "parse", "read_yaml"]
+__all__ = ["Document", "canonical_json", "digest_of", "parse", "parse_yaml", "read_yaml"]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
@@ -42,22 +42,30 @@ def read_yaml(path: Path) -> object:
     Raises:
         SchemaError: The file breaks a limit or is not YAML; with the line.
     """
-    data = path.read_bytes()
+    return parse_yaml(path.read_bytes(), path.name)
+
+
+def parse_yaml(data: bytes, name: str) -> object:
+    """Read the content of a YAML file within the limits of `read_yaml`; errors begin with its name.
+
+    Raises:
+        SchemaError: The content breaks a limit or is not YAML; with the line.
+    """
     if len(data) > MAX_BYTES:
-        raise SchemaError(f"{path.name}: {len(data):,} bytes; a schema or mapping must have at most {MAX_BYTES:,}")
+        raise SchemaError(f"{name}: {len(data):,} bytes; a schema or mapping must have at most {MAX_BYTES:,}")
     try:
-        _refuse_aliases_and_depth(data, path.name)
-        _refuse_double_keys(yaml.compose(data, Loader=yaml.CSafeLoader), path.name)
+        _refuse_aliases_and_depth(data, name)
+        _refuse_double_keys(yaml.compose(data, Loader=yaml.CSafeLoader), name)
         return yaml.load(data, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         if "maximum nesting depth" in (error.problem or ""):  # newer readers have a limit of their own
-            raise SchemaError(f"{path.name}: nested deeper than {MAX_DEPTH} levels") from error
+            raise SchemaError(f"{name}: nested deeper than {MAX_DEPTH} levels") from error
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise SchemaError(f"{path.name}: line {line}: {printable(error.problem or 'not YAML')}") from error
+        raise SchemaError(f"{name}: line {line}: {printable(error.problem or 'not YAML')}") from error
     except SchemaError:
         raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes, dates or numbers that can't be
-        raise SchemaError(f"{path.name}: not YAML: {clip(printable(str(error)), 200)}") from error
+        raise SchemaError(f"{name}: not YAML: {clip(printable(str(error)), 200)}") from error
 
 
 def _refuse_aliases_and_depth(data: bytes, name: str) -> None:

@@ -32,6 +32,8 @@ def test_the_commands_are_those_of_the_documentation():
         *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "quarantine", "undo", "log")),
         *(f"schema {n}" for n in ("list", "show", "check", "diff", "draft", "json", "kinematics")),
         *(f"tokenizer {n}" for n in ("encode", "decode")),
+        *(f"vocab {n}" for n in ("extend", "check")),
+        *(f"prompts {n}" for n in ("list", "show", "render")),
     }
 
 
@@ -49,15 +51,19 @@ def test_help_has_a_sentence_an_example_and_a_text_for_every_option(cli, words):
 @pytest.mark.parametrize(("words", "command"), COMMANDS, ids=[" ".join(w) for w, _ in COMMANDS])
 def test_what_writes_has_a_dry_run_and_what_prints_a_table_has_json(words, command):
     options = {o for p in command.params for o in p.opts}
-    if words[0] in {"ingest", "export", "resync"} or (words[0] == "edit" and words[1] != "log"):
+    if (
+        words[0] in {"ingest", "export", "resync"}
+        or words[-1] == "extend"
+        or (words[0] == "edit" and words[1] != "log")
+    ):
         assert "--dry-run" in options
-    with_json = "ingest validate checks export verify inspect timing ls show resync doctor log list"
+    with_json = "ingest validate checks export verify inspect timing ls show resync doctor log list extend"
     if words[-1] in with_json.split():
         assert "--json" in options
 
 
 def test_the_groups_show_their_commands_when_asked_nothing(cli):
-    for words in ([], ["edit"], ["schema"], ["tokenizer"]):
+    for words in ([], ["edit"], ["schema"], ["tokenizer"], ["vocab"], ["prompts"]):
         done = cli(*words)
         assert done.returncode == 2
         shown = done.stdout + done.stderr

@@ -82,6 +82,8 @@ def exports(six_episodes: Path, tmp_path_factory: pytest.TempPathFactory, langua
         "rt1": ExportOptions(**BASE, tokenizer="rt1_bins"),
         "ids": ExportOptions(**BASE, base_tokenizer=language_model),
         "tail": ExportOptions(**BASE, tokenizer="rt1_bins", base_tokenizer=language_model, vocabulary="tail"),
+        "pi": ExportOptions(**BASE, tokenizer="bspline", base_tokenizer=language_model, prompt="pi0_fast"),
+        "chat": ExportOptions(**BASE, tokenizer="quantile_bins", prompt="chat"),
     }
     for name, options in made.items():
         export(Dataset.open(folder / "dataset"), folder / name, options, workers=0)
@@ -102,12 +104,14 @@ def options_of(name: str, language_model: Path) -> ExportOptions:
         "rt1": {"tokenizer": "rt1_bins"},
         "ids": {"base_tokenizer": language_model},
         "tail": {"tokenizer": "rt1_bins", "base_tokenizer": language_model, "vocabulary": "tail"},
+        "pi": {"tokenizer": "bspline", "base_tokenizer": language_model, "prompt": "pi0_fast"},
+        "chat": {"tokenizer": "quantile_bins", "prompt": "chat"},
     }
     return ExportOptions(**{**BASE, **more[name]})
 
 
-@pytest.mark.parametrize("target", ["new", "rt1", "ids", "tail"])
-@pytest.mark.parametrize("start", ["old", "ids"])
+@pytest.mark.parametrize("target", ["new", "ids", "tail", "pi", "chat"])
+@pytest.mark.parametrize("start", ["old", "pi", "chat"])
 def test_rows_card_and_manifest_are_those_of_a_fresh_export(
     exports: dict[str, Path], tmp_path: Path, language_model: Path, start: str, target: str
 ) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
+from ._card_prompts import prompt_section
 from ._card_tokens import actions, coded_as, columns, defects, description, lost, tags
 from ._files import Finished
 from ._folder import DATA
@@ -39,6 +40,7 @@ def make_card(finished: Finished) -> str:
         _quarantine(finished),
         defects(facts),
         columns(facts),
+        prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names),
         _loading(finished),
         _files(),
     ]

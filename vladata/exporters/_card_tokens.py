@@ -6,15 +6,16 @@ These sections need only what an export stores about itself, so that they can be
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
 from ..action_tokenizer import ActionTokenizer
 from ..actions.statistics import Statistics
 from ..errors import ExportError
+from ._card_prompts import prompt_columns, prompt_section
 from ._loss import Loss
 from ._markdown import code, escape, table
+from ._prompts import Prompts
 from ._schema import IMAGES
 
 __all__ = [
@@ -51,10 +52,11 @@ class TokenFacts:
     """Codes of the row that has most, over all splits."""
     loss: Loss
     notes: Sequence[str]
-    state_size: int
+    prompts: Prompts
+    most_ids: int
+    """`input_ids` of the longest row; 0 where there are none."""
+    state_names: Sequence[str]
     cameras: Sequence[str]
-    prompt: str | None
-    """None where rows hold no ids of a language model."""
 
 
 def tags(scheme: str) -> list[str]:
@@ -153,30 +155,40 @@ def columns(facts: TokenFacts) -> str:
         ["`action_is_pad`", f"bool [{horizon}]", "true beyond the end of the episode: no loss there"],
         ["`action_codes`", codes, "codes from 0 on"],
     ]
-    if facts.state_size:
-        rows.insert(-4, ["`observation.state`", f"float32 [{facts.state_size}]", "as recorded"])
-    if facts.prompt is not None:
-        rows += [
-            ["`action_token_ids`", "int32 list", "the codes as ids of the language model"],
-            ["`input_ids`", "int32 list", "prompt, action ids, end of text"],
-            ["`labels`", "int32 list", "-100 before the action"],
-        ]
-    prompt = "" if facts.prompt is None else f"\n\nPrompt: {code(facts.prompt)}"
-    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}{prompt}"
+    if facts.state_names:
+        rows.insert(-4, ["`observation.state`", f"float32 [{len(facts.state_names)}]", "as recorded"])
+    rows += prompt_columns(facts.prompts)
+    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}"
 
 
 def _number(value: float) -> str:
     return f"{value:.5g}"
 
 
-def token_notes(tokenizer: ActionTokenizer, clipped: Mapping[str, int], num_targets: int) -> list[str]:
-    """What a user should know of the tokens, one line each; first among all notes."""
+def token_notes(
+    tokenizer: ActionTokenizer, prompts: Prompts, clipped: Mapping[str, int], counts: tuple[int, int]
+) -> list[str]:
+    """What a user should know of tokens and prompts, one line each; first among all notes.
+
+    Args:
+        tokenizer: Of the export.
+        prompts: Of the export.
+        clipped: Clipped values by dimension.
+        counts: Targets that are not padded, and rows.
+    """
+    num_targets, num_rows = counts
     notes = []
     for name, count in clipped.items():
         if count:
             share = count / max(1, num_targets)
             notes.append(f"{name}: {count:,} of {num_targets:,} values ({share:.2%}) are clipped when encoded")
-    return notes + list(tokenizer.vocabulary.facts if tokenizer.vocabulary is not None else ())
+    if tokenizer.vocabulary is not None:
+        notes += tokenizer.vocabulary.facts
+    notes += prompts.facts(tokenizer.vocabulary is not None)
+    about_padding, all_targets = prompts.padding_fact(), num_rows * tokenizer.horizon
+    if all_targets > num_targets and about_padding is not None:
+        notes.append(f"{all_targets - num_targets:,} of {all_targets:,} targets are padded; {about_padding}")
+    return notes
 
 
 def retokenized_card(card: str, old_scheme: str, facts: TokenFacts) -> str:
@@ -190,20 +202,31 @@ def retokenized_card(card: str, old_scheme: str, facts: TokenFacts) -> str:
     Raises:
         ExportError: The card is none of an export.
     """
-    made = {_heading(s): s for s in (actions(facts), lost(facts), defects(facts), columns(facts))}
-    head, *sections = re.split(r"\n\n(?=## )", card.removesuffix("\n"))
+    prompt = prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names)
+    made = {_heading(s): s for s in (actions(facts), lost(facts), defects(facts), columns(facts), prompt)}
+    head, *sections = _sections(card)
     match = re.fullmatch(r"---\n(.*?)---\n\n(.*)", head, re.DOTALL)
-    if match is None or not {"## Actions", "## Columns"} <= {_heading(s) for s in sections}:
-        raise ExportError(f"{Path('README.md')}: is no card of an export; export again")
+    if match is None or not made.keys() <= {_heading(s) for s in sections}:
+        raise ExportError("README.md: is no card of an export of this release; export again")
     front, title = match.groups()
-    said = re.subn(re.escape(coded_as(old_scheme)), lambda _: coded_as(facts.tokenizer.scheme), title, count=1)[0]
-    parts = [f"---\n{_front(front, facts)}---", said]
-    for section in sections:
-        heading = _heading(section)
-        parts.append(made.pop(heading, section))
-        if heading == "## Actions" and "## What was lost" not in {_heading(s) for s in sections}:
-            parts.append(made.pop("## What was lost"))
+    said = title.replace(coded_as(old_scheme), coded_as(facts.tokenizer.scheme), 1)
+    parts = [f"---\n{_front(front, facts)}---", said, *(made.get(_heading(s), s) for s in sections)]
     return "\n\n".join(parts) + "\n"
+
+
+def _sections(card: str) -> list[str]:
+    """What stands before the first section, and the sections; headings inside of code blocks are none."""
+    found: list[list[str]] = [[]]
+    fence = ""
+    for line in card.removesuffix("\n").split("\n"):
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = "`" * (len(line) - len(line.lstrip("`")))
+        elif line.startswith("## "):
+            found.append([])
+        found[-1].append(line)
+    return ["\n".join(lines).rstrip("\n") for lines in found]
 
 
 def _heading(section: str) -> str:

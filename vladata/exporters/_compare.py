@@ -21,9 +21,9 @@ from ._folder import hash_with_beats
 from ._frames import frame_encoder
 from ._gather import EpisodeSource, must_render, stream_of
 from ._options import ImageOptions
+from ._prompts import Prompts, RowFacts, prompt_columns
 from ._rows import EpisodeRows, Layout, rows_of
 from ._schema import IMAGES
-from ._shard import IGNORED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,8 @@ class CompareUnit:
     """Whether the codecs are those of the export, so that encoding again gives equal bytes."""
     sources: Mapping[int, EpisodeSource]
     """By episode index; those that this shard should hold."""
+    prompts: Prompts
+    """What makes the columns of prompts and ids again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,6 +178,7 @@ def _compare_group(
         )
         run.compare_numbers()
         run.compare_tokens(tokenizer)
+        run.compare_prompts(tokenizer)
         for camera in unit.layout.cameras:
             run.compare_images(camera.name)
     return np.stack([indices, step], axis=1).astype(np.int64)
@@ -254,20 +257,25 @@ class _Run:
         for row, h, d in beyond[:MAX_PROBLEMS]:
             text = f"decodes {error_found[row, h, d]:g} off; at most {error_bound[row, h, d]:g}"
             self.problems.add(self.first + int(row), f"action_codes[{h}, {d}]", text)
-        if tokenizer.vocabulary is not None and "input_ids" in self.table.column_names:
-            self._compare_ids(tokenizer.to_ids(codes))
 
-    def _compare_ids(self, expected: TokenRows) -> None:
-        ids, inputs, labels = (_id_rows(self.table, n) for n in ("action_token_ids", "input_ids", "labels"))
-        for row in range(len(expected)):
-            action, whole, label = ids[row], inputs[row], labels[row]
-            if not np.array_equal(action, expected[row]):
-                self.problems.add(self.first + row, "action_token_ids", "differ from the codes' ids")
-            masked = int((label == IGNORED).sum()) if len(label) == len(whole) else -1
-            tail = whole[max(masked, 0) :]
-            is_right = masked >= 0 and np.array_equal(label[masked:], tail)
-            if not is_right or not np.array_equal(tail[: len(action)], action):
-                self.problems.add(self.first + row, "labels", "must be -100, then the action ids as in input_ids")
+    def compare_prompts(self, tokenizer: ActionTokenizer) -> None:
+        """Prompts, targets, ids, labels and masks: equal to making them again of the episode's rows."""
+        prompts, rows, place = self.unit.prompts, self.rows, self.place
+        facts = RowFacts(
+            tasks=[rows.tasks[p] for p in place],
+            subtasks=[rows.subtasks[p] for p in place],
+            state=rows.state[place] if self.unit.layout.state else None,
+            is_pad=rows.is_pad[place],
+            codes=code_rows(tokenizer.encode_represented(rows.chunks[place])),
+        )
+        for column, expected in prompt_columns(prompts, facts).items():
+            if isinstance(expected, TokenRows):
+                self.problems.compare_rows(column, self.first, _id_rows(self.table, column), expected)
+                continue
+            stored = self.table.column(column).to_pylist()
+            for row, (found, wanted) in enumerate(zip(stored, expected, strict=True)):
+                if found != wanted:
+                    self.problems.add(self.first + row, column, f"{found!r}; the episode gives {wanted!r}")
 
     def compare_images(self, camera: str) -> None:
         """Frames against the episode's: equal bytes where they were passed through or can be encoded again."""

@@ -13,7 +13,7 @@ from ..actions.statistics import openpi_layout, openvla_layout
 from ..documents import canonical_json
 from ..text import clip, printable
 from ..tokenizers._base import BaseTokenizer
-from ..vocabulary import VocabularyKind, write_extended
+from ..vocabulary import write_extended
 from ._card_tokens import TokenFacts, token_notes
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
 from ._loss import Loss
@@ -81,7 +81,8 @@ class Finished:
 
     def _about_numbers(self) -> list[str]:
         prepared = self.job.prepared
-        notes = token_notes(self.job.tokenizer, self.clipped, self.num_targets)
+        rows = sum(line.rows for line in self.written.lines)
+        notes = token_notes(self.job.tokenizer, self.job.prompts, self.clipped, (self.num_targets, rows))
         for name, is_floored in zip(self.job.tokenizer.names, self.job.tokenizer.normalization.floored, strict=True):
             if is_floored:
                 notes.append(f"{name}: nearly constant; its range was widened to the floor of the normalization")
@@ -99,6 +100,11 @@ class Finished:
             ended = counts.num_ended_at_invalid + counts.num_ended_at_cut
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
         return notes
+
+    @property
+    def most_ids(self) -> int:
+        """`input_ids` of the longest row; 0 where there are none."""
+        return max(line.most_ids for line in self.written.lines)
 
     def _about_images(self) -> list[str]:
         notes = []
@@ -129,7 +135,7 @@ class Finished:
     @property
     def token_facts(self) -> TokenFacts:
         """What the card says of actions and tokens."""
-        layout, options = self.job.prepared.layout, self.job.options
+        layout = self.job.prepared.layout
         return TokenFacts(
             tokenizer=self.job.tokenizer,
             statistics=self.job.prepared.action,
@@ -142,9 +148,10 @@ class Finished:
             longest=max(line.longest for line in self.written.lines),
             loss=self.loss,
             notes=self.notes,
-            state_size=len(layout.state_names),
+            prompts=self.job.prompts,
+            most_ids=self.most_ids,
+            state_names=layout.state_names,
             cameras=[c.name for c in layout.cameras],
-            prompt=None if self.job.prompts is None else options.prompt,
         )
 
 
@@ -168,12 +175,12 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
 def tokenizer_files(
     folder: ExportFolder, tokenizer: ActionTokenizer, base: BaseTokenizer | None, source: Path | None
 ) -> dict[str, bytes]:
-    """The action tokenizer, and the language model's tokenizer where it got new tokens; content by file name."""
+    """The action tokenizer, and the language model's tokenizer, with new tokens where it got some; by file name."""
     spare = folder.work / "tokenizers"
     shutil.rmtree(spare, ignore_errors=True)
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
-    if base is not None and vocabulary is not None and vocabulary.kind is VocabularyKind.ADDED:
+    if base is not None and vocabulary is not None:
         paths += write_extended(
             base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
         )
@@ -214,7 +221,7 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
             "cameras": [c.name for c in prepared.layout.cameras],
         },
         "tokenizer_digest": job.tokenizer.digest,
-        "prompt": None if job.prompts is None else {"template": job.options.prompt, "end": list(job.prompts.end)},
+        "prompt": {**job.prompts.to_dict(), "most_ids": finished.most_ids},
         "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),

@@ -11,9 +11,10 @@ from ..errors import ExportError
 __all__ = ["TOKEN_OPTIONS", "ExportOptions", "ImageOptions"]
 
 _SPLIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-DEFAULT_PROMPT = "In: What action should the robot take to {task}?\nOut:"
-TOKEN_OPTIONS = ("tokenizer", "codec_options", "vocabulary", "tail_skip", "prompt")
-"""Keys of `ExportOptions.to_dict` that decide tokens and nothing else."""
+TOKEN_OPTIONS = (
+    *("tokenizer", "codec_options", "vocabulary", "tail_skip", "reserved_pattern", "prompt", "max_tokens"),
+)
+"""Keys of `ExportOptions.to_dict` that decide tokens and prompts, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +62,18 @@ class ExportOptions:
     """Rows of a row group, 32 to 100; what a random access reads."""
     base_tokenizer: Path | None = None
     """Folder of a language model's tokenizer (`tokenizer.json`); adds `action_token_ids`, `input_ids`, `labels`."""
-    vocabulary: Literal["added", "tail", "text"] = "added"
+    vocabulary: Literal["added", "tail", "text", "reserved"] = "added"
     """How codes become ids of the language model."""
     tail_skip: int = 0
     """Vocabulary `tail`: ids at the end that are left alone (OpenVLA 0, pi0 128)."""
     tail_reuse_added: bool = False
     """Vocabulary `tail`: use ids of added tokens that are not special again, as pi0 does with `<loc0000>`, …."""
-    prompt: str = DEFAULT_PROMPT
-    """With a base tokenizer: the text before the action; `{task}` stands for the instruction."""
+    reserved_pattern: str | None = None
+    """Vocabulary `reserved`: name of the tokens, `{n}` for the number; None: those of the names that are known."""
+    prompt: str = "openvla"
+    """Name of a prompt template, or path of its .yaml (docs/prompts.md)."""
+    max_tokens: int | None = None
+    """With a base tokenizer: most ids of a row; rows are never cut, an export with a longer one is refused."""
     embodiment: str | None = None
     """Export the episodes of this embodiment only; needed where the dataset holds several."""
     cameras: tuple[str, ...] | None = None
@@ -95,6 +100,7 @@ class ExportOptions:
             "row_group_rows": (self.row_group_rows, 32, 100),
             "shard_bytes": (self.shard_bytes, 100_000, 1 << 40),
             "tail_skip": (self.tail_skip, 0, 1_000_000),
+            "max_tokens": (self.max_tokens or 1, 1, 1 << 20),
             "image_size": (min(self.image_size or (16,)), 16, 4096),
             "image_size ": (max(self.image_size or (16,)), 16, 4096),
         }
@@ -106,8 +112,6 @@ class ExportOptions:
                 raise ExportError(
                     f"split {name!r}: a name must begin with a letter and hold letters, digits and _ only"
                 )
-        if self.base_tokenizer is not None and "{task}" not in self.prompt:
-            raise ExportError(f"prompt is {self.prompt!r}; it must hold {{task}}")
         unknown = set(self.outcomes or ()) - {"success", "failure", ""}
         if unknown:
             raise ExportError(f"outcome {min(unknown)!r}; it must be success, failure or an empty text")
@@ -131,9 +135,11 @@ class ExportOptions:
             "seed": self.seed,
             "shard_bytes": self.shard_bytes,
             "row_group_rows": self.row_group_rows,
-            "vocabulary": self.vocabulary if self.base_tokenizer else None,
+            "vocabulary": self.vocabulary,
             "tail_skip": self.tail_skip if self.base_tokenizer and self.vocabulary == "tail" else None,
-            "prompt": self.prompt if self.base_tokenizer else None,
+            "reserved_pattern": self.reserved_pattern,
+            "prompt": Path(self.prompt).name,
+            "max_tokens": self.max_tokens,
             "embodiment": self.embodiment,
             "cameras": _listed(self.cameras),
             "proprioception": _listed(self.proprioception),
@@ -163,6 +169,7 @@ class ExportOptions:
                 image_size=None if size is None else (int(size[0]), int(size[1])),
                 resize=images["resize"] or "letterbox",
                 jpeg_quality=images["jpeg_quality"],
+                vocabulary=state["vocabulary"],  # type: ignore[arg-type]
                 splits={str(name): float(share) for name, share in splits},  # type: ignore[attr-defined]
                 **{n: None if v is None else tuple(v) for n, v in names.items()},  # type: ignore[arg-type]
             )

@@ -1,9 +1,7 @@
-"""Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer, prompts."""
+"""Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,26 +16,16 @@ from ..store.dataset import Dataset
 from ..store.edits import Edit
 from ..tokenizers import ActionCodec
 from ..tokenizers._base import BaseTokenizer
-from ..vocabulary import Vocabulary, added_vocabulary, tail_vocabulary, text_vocabulary
 from ..workers import Failed, run
 from ._fit import Progress, train_chunks
 from ._gather import EpisodeSource, Gathered, GatherUnit, gather
 from ._options import ExportOptions
 from ._plan import sum_refused
+from ._prompts import make_vocabulary
 from ._rows import Layout
-from ._shard import Prompts
 from ._split import assign_splits
 
-__all__ = [
-    "Prepared",
-    "Progress",
-    "build_prompts",
-    "build_tokenizer",
-    "build_vocabulary",
-    "prepare",
-    "prompts_of",
-    "read_embodiment",
-]
+__all__ = ["Prepared", "Progress", "build_tokenizer", "prepare", "read_embodiment"]
 
 QUARANTINED = "in quarantine"
 """Why marked episodes are left out."""
@@ -214,54 +202,5 @@ def build_tokenizer(
         horizon=layout.rule.horizon,
         rate_hz=layout.embodiment.rate_hz,
         chunk_end=layout.rule.chunk_end,
-        vocabulary=None if base is None else build_vocabulary(codec.num_codes, options, base),
+        vocabulary=None if base is None else make_vocabulary(codec.num_codes, options, base),
     )
-
-
-def build_vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
-    """Give ids of the language model to codes.
-
-    Raises:
-        TokenizeError: The codes don't fit into the vocabulary.
-    """
-    if options.vocabulary == "tail":
-        return tail_vocabulary(num_codes, base, skip=options.tail_skip, reuse_added=options.tail_reuse_added)
-    if options.vocabulary == "text":
-        return text_vocabulary(num_codes, base)
-    return added_vocabulary(num_codes, base)
-
-
-def build_prompts(prepared: Prepared, options: ExportOptions, base: BaseTokenizer) -> Prompts:
-    """Ids of the prompt of each task, and of the end of the text."""
-    return prompts_of({t for g in prepared.gathered for t in g.tasks}, options, base)
-
-
-def prompts_of(tasks: Collection[str], options: ExportOptions, base: BaseTokenizer) -> Prompts:
-    """Ids of the prompt of each of these tasks, and of the end of the text."""
-    end = _end_id(options.base_tokenizer, base)
-    ids = {}
-    for task in sorted(tasks):
-        # By replacement and not by formatting: braces in an instruction are text.
-        encoded = base.tokenizer.encode(options.prompt.replace("{task}", task), add_special_tokens=True).ids
-        if end and encoded and encoded[-1] == end[0]:
-            encoded = encoded[:-1]  # tokenizers that close every text would close it before the action
-        ids[task] = tuple(encoded)
-    return Prompts(ids=ids, end=end)
-
-
-def _end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
-    """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        path = None if folder is None or not folder.is_dir() else folder / name
-        if path is None or not path.is_file() or path.stat().st_size > 1 << 24:
-            continue
-        try:
-            settings = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise ExportError(f"{name} of the base tokenizer is not JSON") from error
-        token = settings.get("eos_token") if isinstance(settings, dict) else None
-        token = token.get("content") if isinstance(token, dict) else token
-        found = base.tokenizer.token_to_id(token) if isinstance(token, str) else None
-        if found is not None:
-            return (int(found),)
-    return ()

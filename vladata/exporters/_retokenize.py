@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..action_tokenizer import ActionTokenizer
 from ..errors import ExportError
 from ..gate import inside
+from ..prompts import read_template
 from ..text import clip, printable
 from ._card_tokens import TokenFacts, retokenized_card, token_notes
 from ._files import content_digest, manifest_bytes, tokenizer_files
@@ -24,6 +24,7 @@ from ._journal import commit, is_shared, roll_back
 from ._loss import measure_loss
 from ._options import TOKEN_OPTIONS, ExportOptions
 from ._prepare import Progress
+from ._prompts import Ground, bind_prompts
 from ._sample import held_out, is_shard
 from ._schema import IMAGES
 from ._stored import Line, StoredExport, column_names, open_export, require_export, shard_path, whole
@@ -93,19 +94,22 @@ class RetokenizePlan:
         return asdict(self)
 
 
-def plan_retokenize(out: Path, options: ExportOptions, *, workers: int = 1) -> RetokenizePlan:
+def plan_retokenize(
+    out: Path, options: ExportOptions, *, keep_prompt: bool = False, workers: int = 1
+) -> RetokenizePlan:
     """Say what retokenizing would cost, and write nothing.
 
     Args:
         out: A whole export.
         options: As for `retokenize`.
+        keep_prompt: As for `retokenize`.
         workers: Processes; 0 reads in this one.
 
     Raises:
         ExportError: The folder is no whole export. Also TokenizeError and PluginNotFoundError.
     """
     export = open_export(out)
-    tokenizer, _ = other_tokenizer(export, options, workers)
+    tokenizer = _job(export, options, keep_prompt=keep_prompt, workers=workers).tokenizer
     sample = held_out(out, export.shards, export.first_split, export.shape, workers, limit=200)
     per_row = 4 * measure_loss(tokenizer, sample).tokens_mean * (3 if options.base_tokenizer else 1)
     shared = [line for line in export.lines if is_shared(shard_path(out, line))]
@@ -141,7 +145,14 @@ def undo_retokenize(out: Path) -> bool:
     return was_undone
 
 
-def retokenize(out: Path, options: ExportOptions, *, workers: int = 1, progress: Progress = _quiet) -> Retokenized:
+def retokenize(
+    out: Path,
+    options: ExportOptions,
+    *,
+    keep_prompt: bool = False,
+    workers: int = 1,
+    progress: Progress = _quiet,
+) -> Retokenized:
     """Give an export another tokenizer: rows become those of a fresh export with these options; images stay.
 
     Run again after an interruption: what was left is put back first. The same scheme as before restores the bytes.
@@ -149,12 +160,14 @@ def retokenize(out: Path, options: ExportOptions, *, workers: int = 1, progress:
     Args:
         out: A whole export; the dataset of episodes is not needed.
         options: Of them, those of the codec, vocabulary and prompt count (`TOKEN_OPTIONS`, and the base tokenizer).
+        keep_prompt: Whether the export's own prompt template stays, whatever the options name.
         workers: Processes; 0 does everything in this one.
         progress: Called with how many are done, of how many, and what is being done.
 
     Raises:
         ExportError: The folder is no whole export, or something in it was altered.
-        TokenizeError: An option of the codec is out of range, or codes don't fit into the vocabulary.
+        SchemaError: There is no such prompt.
+        TokenizeError: An option of the codec is out of range, or codes don't fit into vocabulary or prompt.
         PluginNotFoundError: There is no codec of that name.
         OSError: The disk is full, or can't be written.
     """
@@ -163,10 +176,10 @@ def retokenize(out: Path, options: ExportOptions, *, workers: int = 1, progress:
     with claim(out) as folder:
         was_undone = roll_back(out)
         export = open_export(out)
-        tokenizer, base = other_tokenizer(export, options, workers)
-        job = Job(export=export, options=options, tokenizer=tokenizer, base=base, workers=workers, progress=progress)
+        job = _job(export, options, keep_prompt=keep_prompt, workers=workers, progress=progress)
+        tokenizer = job.tokenizer
         tails = make_tails(folder, job)
-        files = tokenizer_files(folder, tokenizer, base, options.base_tokenizer)
+        files = tokenizer_files(folder, tokenizer, job.base, options.base_tokenizer)
         facts = _facts(job, tails)
         card = (out / README).read_text(encoding="utf-8")
         files[README] = retokenized_card(card, export.tokenizer.scheme, facts).encode()
@@ -188,13 +201,34 @@ def retokenize(out: Path, options: ExportOptions, *, workers: int = 1, progress:
         image_bytes=sum(f.num_image_bytes for f in tails.facts),
         dead_bytes=sum(f.num_dead_bytes for f in tails.facts),
         copied=len(copied),
-        has_ids=tails.prompts is not None,
+        has_ids=job.prompts.has_ids,
         dropped=tails.dropped,
         clipped={name: count for name, count in facts.clipped.items() if count},
         notes=tuple(facts.notes),
         content_digest=facts.content_digest,
         tokenizer_digest=tokenizer.digest,
         was_undone=was_undone,
+    )
+
+
+def _job(
+    export: StoredExport, options: ExportOptions, *, keep_prompt: bool, workers: int, progress: Progress = _quiet
+) -> Job:
+    """Everything that is decided before the first shard."""
+    template = export.prompts.template if keep_prompt else read_template(options.prompt)
+    tokenizer, base = other_tokenizer(export, options, template, workers)
+    ground = Ground(words=export.prompts.words, cameras=export.prompts.cameras, state=export.state)
+    asked = options.to_dict()
+    decided = {k: asked[k] for k in TOKEN_OPTIONS}
+    return Job(
+        export=export,
+        options=options,
+        decided={**decided, "prompt": export.options.get("prompt")} if keep_prompt else decided,
+        tokenizer=tokenizer,
+        base=base,
+        prompts=bind_prompts(template, options, tokenizer, base, ground),
+        workers=workers,
+        progress=progress,
     )
 
 
@@ -215,20 +249,23 @@ def _facts(job: Job, tails: Tails) -> TokenFacts:
         num_rows=sum(f.num_rows for f in tails.facts),
         longest=max(f.longest for f in tails.facts),
         loss=measure_loss(tokenizer, sample),
-        notes=_notes(export, tokenizer, clipped, targets),
-        state_size=len(column_names(export, "state")),
-        cameras=column_names(export, "cameras"),
-        prompt=None if tails.prompts is None else job.options.prompt,
+        notes=_notes(job, clipped, (targets, sum(f.num_rows for f in tails.facts))),
+        prompts=job.prompts,
+        most_ids=max(f.most_ids for f in tails.facts),
+        state_names=column_names(export.manifest, "state"),
+        cameras=job.prompts.cameras,
     )
 
 
-def _notes(export: StoredExport, tokenizer: ActionTokenizer, clipped: Mapping[str, int], num_targets: int) -> list[str]:
-    old, counts = export.manifest.get("notes"), export.manifest.get("clipped")
-    if not isinstance(old, list) or not isinstance(counts, dict) or not set(tokenizer.names) <= counts.keys():
+def _notes(job: Job, clipped: Mapping[str, int], counts: tuple[int, int]) -> list[str]:
+    export, names = job.export, job.tokenizer.names
+    old, before = export.manifest.get("notes"), export.manifest.get("clipped")
+    if not isinstance(old, list) or not isinstance(before, dict) or not set(names) <= before.keys():
         raise ExportError(f"{export.path}: {MANIFEST} is damaged; notes and clipped values are missing")
-    known = {n: int(counts[n]) for n in tokenizer.names}
-    said = {_plain(n) for n in token_notes(export.tokenizer, known, num_targets)}
-    return [_plain(n) for n in token_notes(tokenizer, clipped, num_targets)] + [n for n in old if n not in said]
+    known = {n: int(before[n]) for n in names}
+    said = {_plain(n) for n in token_notes(export.tokenizer, export.prompts, known, counts)}
+    new = token_notes(job.tokenizer, job.prompts, clipped, counts)
+    return [_plain(n) for n in new] + [n for n in old if n not in said]
 
 
 def _plain(note: str) -> str:
@@ -236,7 +273,7 @@ def _plain(note: str) -> str:
 
 
 def _manifest(job: Job, facts: TokenFacts, tails: Tails, files: Mapping[str, bytes]) -> bytes:
-    manifest, new = job.export.manifest, job.options.to_dict()
+    manifest = job.export.manifest
     old_lines = manifest["files"]
     assert isinstance(old_lines, list)  # looked at on opening
     small = [
@@ -244,14 +281,13 @@ def _manifest(job: Job, facts: TokenFacts, tails: Tails, files: Mapping[str, byt
     ]
     ours = (README, f"{TOKENIZER}/", f"{TEXT_TOKENIZER}/")
     others = [f for f in old_lines if not is_shard(f) and not str(f["file"]).startswith(ours)]
-    prompts = tails.prompts
     return manifest_bytes(
         {
             **manifest,
             "content_digest": facts.content_digest,
-            "options": {**job.export.options, **{k: new[k] for k in TOKEN_OPTIONS}},
+            "options": {**job.export.options, **job.decided},
             "tokenizer_digest": facts.tokenizer.digest,
-            "prompt": None if prompts is None else {"template": facts.prompt, "end": list(prompts.end)},
+            "prompt": {**job.prompts.to_dict(), "most_ids": facts.most_ids},
             "splits": _splits(job.export, tails.lines),
             "clipped": facts.clipped,
             "num_targets": facts.num_targets,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..documents import canonical_json
+from ._prompts import Prompts, prompt_features
 from ._rows import Layout
 
 if TYPE_CHECKING:
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 __all__ = ["IMAGES", "TOKENS", "arrow_schema", "image_columns", "retokenized_schema"]
 
 IMAGES = "observation.images."
-TOKENS = ("action_codes", "action_token_ids", "input_ids", "labels")
-"""Columns that follow from the tokenizer; they come last."""
+TOKENS = (
+    *("action_codes", "action_loss_mask", "prompt", "completion", "target"),
+    *("action_token_ids", "input_ids", "labels", "loss_mask"),
+)
+"""Columns that follow from tokenizer and prompt; they come last."""
 
 
 def image_columns(layout: Layout) -> list[str]:
@@ -22,12 +26,12 @@ def image_columns(layout: Layout) -> list[str]:
     return [IMAGES + c.name for c in layout.cameras]
 
 
-def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, object]) -> "pa.Schema":
+def arrow_schema(layout: Layout, prompts: Prompts, facts: Mapping[str, object]) -> "pa.Schema":
     """The Arrow schema of a shard, with the features in its metadata as `datasets` reads them.
 
     Args:
         layout: What the columns are made of.
-        has_token_ids: Whether ids of a language model are columns.
+        prompts: What the columns of prompts and ids are made of.
         facts: Further metadata under the key `vladata`, so that a shard alone says what its numbers are.
     """
     # Loading it takes more than a second; workers get the schema as bytes.
@@ -49,30 +53,26 @@ def arrow_schema(layout: Layout, *, has_token_ids: bool, facts: Mapping[str, obj
         "action": List(Value("float32"), length=dims),
         "action_chunk": List(List(Value("float32"), length=dims), length=horizon),
         "action_is_pad": List(Value("bool"), length=horizon),
-        **_token_columns(has_token_ids=has_token_ids),
+        "action_codes": List(Value("int32")),
     }
+    columns |= prompt_features(prompts)
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})
 
 
-def _token_columns(*, has_token_ids: bool) -> dict[str, object]:
-    from datasets import List, Value
-
-    return {name: List(Value("int32")) for name in (TOKENS if has_token_ids else TOKENS[:1])}
-
-
-def retokenized_schema(schema: "pa.Schema", *, has_token_ids: bool, tokenizer_digest: str) -> "pa.Schema":
+def retokenized_schema(schema: "pa.Schema", prompts: Prompts, tokenizer_digest: str) -> "pa.Schema":
     """The schema of a shard with the columns of another tokenizer: as `arrow_schema` gives it for that one.
 
     Args:
         schema: As read from the shard, with its metadata.
-        has_token_ids: Whether ids of a language model are columns.
+        prompts: What the columns of prompts and ids are made of.
         tokenizer_digest: Of the other tokenizer.
     """
-    from datasets import Features
+    from datasets import Features, List, Value
 
     columns = {n: f for n, f in Features.from_arrow_schema(schema).items() if n not in TOKENS}
     facts = json.loads((schema.metadata or {}).get(b"vladata", b"{}"))
-    made: pa.Schema = Features({**columns, **_token_columns(has_token_ids=has_token_ids)}).arrow_schema
+    columns |= {"action_codes": List(Value("int32")), **prompt_features(prompts)}
+    made: pa.Schema = Features(columns).arrow_schema
     facts = canonical_json({**facts, "tokenizer_digest": tokenizer_digest})
     return made.with_metadata({**(made.metadata or {}), b"vladata": facts.encode()})

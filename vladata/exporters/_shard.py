@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,30 +19,19 @@ from ..workers import beat
 from ._folder import hash_with_beats
 from ._frames import FrameRange, Part, RenderedFrames, image_chunks
 from ._gather import EpisodeSource, stream_of
-from ._parquet import ShardWriter, image_array, list_array, matrix_array, rows_array
+from ._parquet import ShardWriter, image_array, matrix_array, rows_array
 from ._plan import PlannedShard
+from ._prompts import Prompts, RowFacts, prompt_columns, to_arrow
 from ._rows import EpisodeRows, Layout, rows_of
 from ._schema import IMAGES, image_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Prompts", "ShardFacts", "ShardUnit", "Tally", "is_as_noted", "token_ids", "write_shard"]
+__all__ = ["ShardFacts", "ShardUnit", "Tally", "is_as_noted", "token_columns", "write_shard"]
 
 GROUP_BYTES = 32_000_000
 """A row group has fewer rows than asked for where its images are larger together."""
-IGNORED = -100
-"""Label of ids that carry no loss."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompts:
-    """What stands around the action in the ids of a language model."""
-
-    ids: Mapping[str, tuple[int, ...]]
-    """Ids before the action, by task."""
-    end: tuple[int, ...]
-    """Ids after the action: the end of the text; empty where the tokenizer names none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +49,7 @@ class ShardUnit:
     parts: Mapping[int, tuple[Part, ...]]
     """Frames that were encoded anew, by episode index."""
     parts_folder: Path
-    prompts: Prompts | None
+    prompts: Prompts
     row_group_rows: int
 
 
@@ -79,6 +68,12 @@ class ShardFacts:
     """Of all rows."""
     longest: int
     """Codes of the row that has most."""
+    most_ids: int
+    """`input_ids` of the longest row; 0 where there are none."""
+    most_ids_row: int
+    """That row of the shard."""
+    num_long: int
+    """Rows that have more than they may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,7 +104,7 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
     tally = Tally(len(unit.layout.representation.dimensions))
     with replace_file(path) as temporary, ShardWriter(temporary, schema, image_columns(unit.layout)) as writer:
         for group in _row_groups(unit, tally):
-            writer.write(_columns(unit, group))
+            writer.write(_columns(unit, group, schema, tally))
             beat()
         written = writer.close()
     return ShardFacts(
@@ -120,6 +115,9 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
         num_clipped=tuple(int(n) for n in tally.num_clipped),
         num_codes=tally.num_codes,
         longest=tally.longest,
+        most_ids=tally.most_ids,
+        most_ids_row=tally.most_ids_row,
+        num_long=tally.num_long,
     )
 
 
@@ -130,7 +128,7 @@ def is_as_noted(path_and_sha256: tuple[Path, str]) -> bool:
 
 
 class Tally:
-    """Counts what is clipped, and codes."""
+    """Counts what is clipped, codes, and rows and their ids."""
 
     def __init__(self, dims: int) -> None:
         """Begin with nothing; D dimensions."""
@@ -138,6 +136,7 @@ class Tally:
         self.num_clipped = np.zeros(dims, dtype=np.int64)
         self.num_codes = 0
         self.longest = 0
+        self.num_rows = self.most_ids = self.most_ids_row = self.num_long = 0
 
     def add(
         self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_], codes: TokenRows
@@ -147,6 +146,13 @@ class Tally:
         self.num_clipped += tokenizer.count_clipped(chunks, is_pad)
         self.num_codes += len(codes.values)
         self.longest = max(self.longest, int(codes.lengths.max(initial=0)))
+
+    def add_ids(self, ids: TokenRows, max_tokens: int | None) -> None:
+        lengths = ids.lengths
+        if len(lengths) and int(lengths.max()) > self.most_ids:
+            self.most_ids, self.most_ids_row = int(lengths.max()), self.num_rows + int(lengths.argmax())
+        self.num_long += 0 if max_tokens is None else int((lengths > max_tokens).sum())
+        self.num_rows += len(ids)
 
 
 _Group = list[tuple[_Loaded, int, int]]
@@ -216,10 +222,12 @@ def _image_bytes(loaded: _Loaded) -> NDArray[np.int64]:
     return total
 
 
-def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.ChunkedArray]":
+def _columns(
+    unit: ShardUnit, group: _Group, schema: "pa.Schema", tally: Tally
+) -> "dict[str, pa.Array | pa.ChunkedArray]":
     import pyarrow as pa
 
-    def numbers(name: str) -> NDArray[np.generic]:
+    def numbers(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(e.rows, name)[a:b] for e, a, b in group])
 
     def texts(values: Iterator[str] | Sequence[str]) -> "pa.Array":
@@ -228,25 +236,39 @@ def _columns(unit: ShardUnit, group: _Group) -> "dict[str, pa.Array | pa.Chunked
     counts = [b - a for _, a, b in group]
     codes = TokenRows.joined([e.codes.between(a, b) for e, a, b in group])
     tasks = [t for e, a, b in group for t in e.rows.tasks[a:b]]
+    subtasks = [t for e, a, b in group for t in e.rows.subtasks[a:b]]
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         "episode_index": pa.array(np.repeat(np.array([e.index for e, _, _ in group], dtype=np.int64), counts)),
         "episode_id": texts(e.episode.episode_id for e, a, b in group for _ in range(a, b)),
         "step_index": pa.array(numbers("step")),
         "timestamp": pa.array(numbers("timestamp")),
         "task": texts(tasks),
-        "subtask": texts(t for e, a, b in group for t in e.rows.subtasks[a:b]),
+        "subtask": texts(subtasks),
         "action": matrix_array(numbers("action")),
         "action_chunk": matrix_array(numbers("chunks").astype(np.float32)),
         "action_is_pad": matrix_array(numbers("is_pad")),
-        "action_codes": rows_array(codes),
     }
     if unit.layout.state:
         columns["observation.state"] = matrix_array(numbers("state"))
     for camera in unit.layout.cameras:
         columns[IMAGES + camera.name] = _images(group, camera.name)
-    if unit.prompts is not None:
-        columns |= token_ids(unit.prompts, unit.tokenizer, codes, tasks)
-    return columns
+    facts = RowFacts(
+        tasks=tasks,
+        subtasks=subtasks,
+        state=numbers("state") if unit.layout.state else None,
+        is_pad=numbers("is_pad"),
+        codes=codes,
+    )
+    return columns | token_columns(unit.prompts, facts, schema, tally)
+
+
+def token_columns(prompts: Prompts, rows: RowFacts, schema: "pa.Schema", tally: Tally) -> "dict[str, pa.Array]":
+    """Codes, prompts and ids of rows as columns of the schema; counted."""
+    made = prompt_columns(prompts, rows)
+    ids = made.get("input_ids")
+    if isinstance(ids, TokenRows):
+        tally.add_ids(ids, prompts.max_tokens)
+    return {"action_codes": rows_array(rows.codes), **to_arrow(made, schema)}
 
 
 def _images(group: _Group, camera: str) -> "pa.ChunkedArray":
@@ -255,20 +277,3 @@ def _images(group: _Group, camera: str) -> "pa.ChunkedArray":
     chunks = [c for e, a, b in group for c in image_chunks(e.frames[camera], e.positions[camera][a:b])]
     kind = image_array(b"", np.zeros(1, dtype=np.int64)).type
     return pa.chunked_array(chunks, type=kind)
-
-
-def token_ids(
-    prompts: Prompts, tokenizer: ActionTokenizer, codes: TokenRows, tasks: Sequence[str]
-) -> "dict[str, pa.Array]":
-    """Columns of language-model ids for rows with these codes and tasks."""
-    rows = tokenizer.to_ids(codes)
-    actions = [np.asarray(rows[i], dtype=np.int32) for i in range(len(rows))]
-    end = np.array(prompts.end, dtype=np.int32)
-    before = [np.array(prompts.ids[t], dtype=np.int32) for t in tasks]
-    return {
-        "action_token_ids": list_array(actions),
-        "input_ids": list_array([np.concatenate([p, a, end]) for p, a in zip(before, actions, strict=True)]),
-        "labels": list_array(
-            [np.concatenate([np.full_like(p, IGNORED), a, end]) for p, a in zip(before, actions, strict=True)]
-        ),
-    }

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ..action_tokenizer import ActionTokenizer
 from ..actions.statistics import Statistics
-from ..errors import ExportError
+from ..errors import ExportError, TokenizeError
 from ..gate import inside
 from ..text import printable
 from ._files import FORMAT_VERSION
 from ._folder import FORMAT, MANIFEST, TOKENIZER, UNFINISHED, hash_with_beats, read_json
 from ._journal import has_journal
+from ._prompts import Prompts, stored_prompts
 from ._sample import ShardRows, is_shard, shard_rows
 
 __all__ = ["Line", "StoredExport", "column_names", "open_export", "require_export", "shard_path", "whole"]
@@ -31,6 +32,10 @@ class StoredExport:
     """Of the shards with action codes, in the order of the export: that of the splits, then of the shards."""
     tokenizer: ActionTokenizer
     statistics: Statistics
+    """Of the targets of the first split."""
+    state: Statistics | None
+    """Of its states; None where rows have none."""
+    prompts: Prompts
     first_split: str
 
     @property
@@ -85,20 +90,34 @@ def open_export(out: Path) -> StoredExport:
     tokenizer = ActionTokenizer.load(out / TOKENIZER)
     try:
         (stored,) = json.loads((out / "dataset_statistics.json").read_bytes()).values()
-        figures = {n: tuple(stored["action"][n]) for n in ("min", "max", "mean", "std", "q01", "q99")}
-        statistics = Statistics(names=tokenizer.names, count=stored["num_transitions"], **figures)
+        count = int(stored["num_transitions"])
+        statistics = _statistics(stored["action"], tokenizer.names, count)
+        names = tuple(manifest["columns"]["state"])  # type: ignore[index]  # what is not there raises
+        state = _statistics(stored["proprio"], names, count) if names else None
         order = [str(name) for name, _ in options["splits"]]
         lines = sorted((f for f in files if is_shard(f)), key=lambda f: (order.index(str(f.get("split"))), f["file"]))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, TokenizeError) as error:
         raise ExportError(f"{out}: dataset_statistics.json or the options in {MANIFEST} are damaged") from error
+    cameras = [str(c) for c in column_names(manifest, "cameras")]
+    asked = manifest.get("prompt")
+    prompts = stored_prompts(
+        out, asked if isinstance(asked, dict) else {}, cameras, tokenizer, str(options.get("vocabulary"))
+    )
     return StoredExport(
         path=out,
         manifest=manifest,
         lines=lines,
         tokenizer=tokenizer,
         statistics=statistics,
+        state=state,
+        prompts=prompts,
         first_split=order[0],
     )
+
+
+def _statistics(figures: Mapping[str, Sequence[float]], names: tuple[str, ...], count: int) -> Statistics:
+    fields = ("min", "max", "mean", "std", "q01", "q99")
+    return Statistics(names=names, count=count, **{n: tuple(map(float, figures[n])) for n in fields})
 
 
 def shard_path(out: Path, line: Line) -> Path:
@@ -125,14 +144,14 @@ def whole(line: Line, key: str) -> int:
     return value
 
 
-def column_names(export: StoredExport, what: str) -> list[str]:
+def column_names(manifest: Mapping[str, object], what: str) -> list[str]:
     """Names that the manifest lists: `action`, `state` or `cameras`.
 
     Raises:
         ExportError: They are missing.
     """
-    columns = export.manifest.get("columns")
+    columns = manifest.get("columns")
     names = columns.get(what) if isinstance(columns, dict) else None
     if not isinstance(names, list):
-        raise ExportError(f"{export.path}: {MANIFEST} is damaged; columns.{what} must list names")
+        raise ExportError(f"{MANIFEST} is damaged; columns.{what} must list names")
     return [str(n) for n in names]

@@ -20,9 +20,10 @@ from ..tokenizers._bins import code_rows
 from ..workers import beat
 from ._compare import column_values
 from ._footer import Struct, footer_bytes, leaves, parse, read_footer, stored_bytes, with_columns
-from ._parquet import MAGIC, ShardWriter, rows_array
+from ._parquet import MAGIC, ShardWriter
+from ._prompts import Prompts, RowFacts
 from ._schema import IMAGES, TOKENS
-from ._shard import Prompts, Tally, token_ids
+from ._shard import Tally, token_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["TailFacts", "TailUnit", "make_tail"]
 
 BLOCK = 1 << 20
+STATE = "observation.state"
+INPUTS = ("action_chunk", "action_is_pad", "task", "subtask", STATE)
+"""Columns that tokens and prompts are made of; an export may have no state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,7 @@ class TailUnit:
     schema: bytes
     """The Arrow schema, serialized."""
     tokenizer: ActionTokenizer
-    prompts: Prompts | None
+    prompts: Prompts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,9 @@ class TailFacts:
     num_clipped: tuple[int, ...]
     num_codes: int
     longest: int
+    most_ids: int
+    most_ids_row: int
+    num_long: int
 
 
 def make_tail(unit: TailUnit) -> TailFacts:
@@ -98,7 +105,7 @@ def make_tail(unit: TailUnit) -> TailFacts:
         raise ExportError(f"{unit.file}: can't be read: {error}") from error
     base = parse(footer)
     sizes = stored_bytes(base)
-    num_read = sum(size for path, size in sizes.items() if _top(path) in {"action_chunk", "action_is_pad", "task"})
+    num_read = sum(size for path, size in sizes.items() if _top(path) in INPUTS)
     dead = 0
     if is_same:
         unit.tail.write_bytes(b"")
@@ -119,6 +126,9 @@ def make_tail(unit: TailUnit) -> TailFacts:
         num_clipped=tuple(int(n) for n in tally.num_clipped),
         num_codes=tally.num_codes,
         longest=tally.longest,
+        most_ids=tally.most_ids,
+        most_ids_row=tally.most_ids_row,
+        num_long=tally.num_long,
     )
 
 
@@ -152,9 +162,9 @@ def _write_tokens(unit: TailUnit, file: "pq.ParquetFile", schema: "pa.Schema", t
     tokens = pa.schema([schema.field(n) for n in names])
     with ShardWriter(unit.tail, tokens, (), start=unit.base_size) as writer:
         for index in range(file.num_row_groups):
-            wanted = ["action_chunk", "action_is_pad", "task", *(names if is_same else ())]
+            wanted = [*INPUTS, *(names if is_same else ())]
             table = file.read_row_group(index, columns=wanted, use_threads=False)
-            columns = _tokens(unit, table, tally)
+            columns = _tokens(unit, table, tokens, tally)
             is_same = is_same and all(table.column(n).combine_chunks().equals(columns[n]) for n in names)
             writer.write(columns)
             beat()
@@ -162,16 +172,23 @@ def _write_tokens(unit: TailUnit, file: "pq.ParquetFile", schema: "pa.Schema", t
     return is_same
 
 
-def _tokens(unit: TailUnit, table: "pa.Table", tally: Tally) -> "Mapping[str, pa.Array]":
+def _tokens(unit: TailUnit, table: "pa.Table", schema: "pa.Schema", tally: Tally) -> "Mapping[str, pa.Array]":
     tokenizer = unit.tokenizer
     chunks = column_values(table, "action_chunk", (tokenizer.horizon, tokenizer.dims)).astype(np.float64)
     is_pad = column_values(table, "action_is_pad", (tokenizer.horizon,)).astype(np.bool_)
+    state = None
+    if STATE in table.column_names:
+        state = column_values(table, STATE, (table.schema.field(STATE).type.list_size,)).astype(np.float32)
     codes = code_rows(tokenizer.encode_represented(chunks))
     tally.add(tokenizer, chunks, is_pad, codes)
-    if unit.prompts is None:
-        return {"action_codes": rows_array(codes)}
-    tasks = table.column("task").to_pylist()
-    return {"action_codes": rows_array(codes), **token_ids(unit.prompts, tokenizer, codes, tasks)}
+    rows = RowFacts(
+        tasks=table.column("task").to_pylist(),
+        subtasks=table.column("subtask").to_pylist(),
+        state=state,
+        is_pad=is_pad,
+        codes=codes,
+    )
+    return token_columns(unit.prompts, rows, schema, tally)
 
 
 def _finish_tail(unit: TailUnit, base: Struct, schema: "pa.Schema") -> None:

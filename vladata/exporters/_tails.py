@@ -1,7 +1,7 @@
 """What an export's shards get behind them, one unit for each; and the tokenizer that it is made with."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,18 @@ import numpy as np
 from .. import plugins
 from ..action_tokenizer import ActionTokenizer
 from ..errors import ExportError
+from ..prompts import PromptTemplate
 from ..tokenizers import ActionCodec
 from ..tokenizers._base import BaseTokenizer
-from ..workers import Failed, beat, run
+from ..workers import Failed, run
 from ._folder import ExportFolder, require_space
 from ._journal import ShardEnd, begin_stage
 from ._options import ExportOptions
 from ._plan import digest
-from ._prepare import Progress, build_vocabulary, prompts_of
+from ._prepare import Progress
+from ._prompts import Prompts, make_vocabulary, refuse_long
 from ._sample import fit_chunks
 from ._schema import retokenized_schema
-from ._shard import Prompts
 from ._stored import Line, StoredExport, shard_path, whole
 from ._tail import TailFacts, TailUnit, make_tail
 from ._work import STALL_S, package_versions
@@ -38,14 +39,17 @@ class Job:
 
     export: StoredExport
     options: ExportOptions
+    decided: Mapping[str, object]
+    """Options that the manifest will name instead of the old ones."""
     tokenizer: ActionTokenizer
     base: BaseTokenizer | None
+    prompts: Prompts
     workers: int
     progress: Progress
 
 
 def other_tokenizer(
-    export: StoredExport, options: ExportOptions, workers: int
+    export: StoredExport, options: ExportOptions, template: PromptTemplate, workers: int
 ) -> tuple[ActionTokenizer, BaseTokenizer | None]:
     """The tokenizer that a fresh export with these options would have.
 
@@ -62,7 +66,7 @@ def other_tokenizer(
         taken = fit_chunks(export.path, export.shards, export.first_split, export.shape, workers)
         chunks = export.tokenizer.normalization.apply(taken)
     codec = kind.fit(chunks, **options.codec_options)
-    vocabulary = None if base is None else build_vocabulary(codec.num_codes, options, base)
+    vocabulary = None if base is None else make_vocabulary(codec.num_codes, options, base, template)
     return dataclasses.replace(export.tokenizer, scheme=options.tokenizer, codec=codec, vocabulary=vocabulary), base
 
 
@@ -74,7 +78,6 @@ class Tails:
     """What the manifest will say of them."""
     ends: Sequence[ShardEnd]
     facts: Sequence[TailFacts]
-    prompts: Prompts | None
     dropped: tuple[str, ...]
     """Columns that are there no more."""
 
@@ -86,13 +89,12 @@ def make_tails(folder: ExportFolder, job: Job) -> Tails:
         ExportError: A shard is not as the manifest says.
         OSError: The disk is full, or can't be written.
     """
-    export, tokenizer, base = job.export, job.tokenizer, job.base
+    export, tokenizer, prompts = job.export, job.tokenizer, job.prompts
     stage = begin_stage(folder)
     horizon, dims = export.shape
     require_space(folder.path, 4 * horizon * dims * sum(whole(line, "rows") for line in export.lines))
     old = _schema(export)
-    schema = retokenized_schema(old, has_token_ids=base is not None, tokenizer_digest=tokenizer.digest)
-    prompts = None if base is None else prompts_of(_tasks(export), job.options, base)
+    schema = retokenized_schema(old, prompts, tokenizer.digest)
     units = [_unit(export, line, stage / "tails" / f"{i}", tokenizer, prompts) for i, line in enumerate(export.lines)]
     serialized: bytes = schema.serialize().to_pybytes()
     units = [dataclasses.replace(unit, schema=serialized) for unit in units]
@@ -103,16 +105,14 @@ def make_tails(folder: ExportFolder, job: Job) -> Tails:
         found[outcome.index] = outcome.result
         job.progress(len(found), len(units), "making tokens")
     facts = [found[i] for i in range(len(units))]
-    decided = [
-        serialized.hex(),
-        tokenizer.digest,
-        None if prompts is None else [sorted(prompts.ids.items()), prompts.end],
-    ]
+    over = [(u.file, f.most_ids, f.most_ids_row, f.num_long) for u, f in zip(units, facts, strict=True)]
+    refuse_long(over, prompts.max_tokens)
+    asked = [prompts.to_dict(), None if job.base is None else job.base.facts.sha256]
+    decided = [serialized.hex(), tokenizer.digest, asked]
     return Tails(
         lines=[_line(*three, decided) for three in zip(export.lines, units, facts, strict=True)],
         ends=[ShardEnd(file=u.file, base_size=u.base_size, size=u.size, tail=u.tail) for u in units],
         facts=facts,
-        prompts=prompts,
         dropped=tuple(n for n in old.names if n not in schema.names),
     )
 
@@ -130,30 +130,13 @@ def _schema(export: StoredExport) -> "pa.Schema":
     return schema
 
 
-def _tasks(export: StoredExport) -> set[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    found: set[str] = set()
-    for line in export.lines:
-        try:
-            table = pq.read_table(shard_path(export.path, line), columns=["task"], use_threads=False)
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise ExportError(f"{line['file']}: can't be read: {error}") from error
-        found |= {str(t) for t in table.column("task").unique().to_pylist()}
-        beat()
-    return found
-
-
 def _base(line: Line) -> dict[str, object]:
     """What a shard was before it was retokenized for the first time."""
     base = line.get("base")
     return dict(base) if isinstance(base, dict) else {n: line[n] for n in ("size", "sha256", "unit")}
 
 
-def _unit(
-    export: StoredExport, line: Line, tail: Path, tokenizer: ActionTokenizer, prompts: Prompts | None
-) -> TailUnit:
+def _unit(export: StoredExport, line: Line, tail: Path, tokenizer: ActionTokenizer, prompts: Prompts) -> TailUnit:
     base = _base(line)
     return TailUnit(
         path=shard_path(export.path, line),
@@ -182,6 +165,9 @@ def _line(line: Line, unit: TailUnit, facts: TailFacts, decided: object) -> Line
         "num_clipped": list(facts.num_clipped),
         "num_codes": facts.num_codes,
         "longest": facts.longest,
+        "most_ids": facts.most_ids,
+        "most_ids_row": facts.most_ids_row,
+        "num_long": facts.num_long,
     }
     if facts.num_tail_bytes:
         changed |= {"unit": digest([base["unit"], decided, package_versions()]), "base": base}

@@ -10,17 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DatasetError, ExportError
+from ..action_tokenizer import ActionTokenizer
+from ..errors import DatasetError, ExportError, TokenizeError
 from ..gate import inside
 from ..store.dataset import Dataset
 from ..workers import Failed, run
 from ._compare import Compared, CompareUnit, compare_shard
 from ._files import FORMAT_VERSION
-from ._folder import DATA, FORMAT, MANIFEST, ORIGIN, UNFINISHED, hash_with_beats, read_json
+from ._folder import DATA, FORMAT, MANIFEST, ORIGIN, TOKENIZER, UNFINISHED, hash_with_beats, read_json
 from ._gather import EpisodeSource
 from ._journal import has_journal
 from ._options import ExportOptions
 from ._prepare import Progress, read_embodiment
+from ._prompts import stored_prompts
 from ._rows import Layout
 from ._work import STALL_S, package_versions
 
@@ -56,6 +58,7 @@ class _Manifest:
     splits: Mapping[str, Mapping[str, object]]
     versions: Mapping[str, object]
     dataset_digest: str
+    prompt: Mapping[str, object]
 
 
 def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress: Progress = _quiet) -> VerifyResult:
@@ -77,7 +80,11 @@ def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress
         problems.append(f"{opened.path.name}: the dataset was changed since the export; differences below may be its")
     sources = _sources(manifest, opened, problems)
     shards = [f for f in manifest.files if "unit" in f]
-    units = _units(out, manifest, sources, workers)
+    try:
+        units = _units(out, manifest, sources, workers)
+    except (ExportError, TokenizeError) as error:
+        units = []
+        problems.append(f"rows can't be compared: {error}")
     compared: dict[int, Compared] = {}
     for done, outcome in enumerate(run(compare_shard, units, workers=workers, stall_s=STALL_S), start=1):
         if isinstance(outcome, Failed):
@@ -114,8 +121,8 @@ def _read_manifest(out: Path) -> _Manifest:
     if state.get("format_version") != FORMAT_VERSION:
         raise ExportError(f"{out}: export version {state.get('format_version')}; this release reads {FORMAT_VERSION}")
     options, files, episodes = state.get("options"), state.get("files"), state.get("episodes")
-    splits, versions = state.get("splits"), state.get("versions")
-    is_right = isinstance(options, dict) and isinstance(splits, dict) and isinstance(versions, dict)
+    splits, versions, prompt = state.get("splits"), state.get("versions"), state.get("prompt")
+    is_right = all(isinstance(part, dict) for part in (options, splits, versions, prompt))
     if not is_right or not _are_objects(files, {"file", "size", "sha256"}):
         raise ExportError(f"{out}: {MANIFEST} is damaged")
     if not _are_objects(episodes, {"episode_index", "episode_id", "content_digest", "split", "rows", "shards"}):
@@ -127,6 +134,7 @@ def _read_manifest(out: Path) -> _Manifest:
         splits=splits,  # type: ignore[arg-type]
         versions=versions,  # type: ignore[arg-type]
         dataset_digest=str(state.get("dataset_digest")),
+        prompt=prompt,  # type: ignore[arg-type]
     )
 
 
@@ -204,6 +212,9 @@ def _units(out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource],
     if not sources:
         return []
     layout = Layout.build(read_embodiment(next(iter(sources.values())), workers), manifest.options)
+    cameras = [c.name for c in layout.cameras]
+    tokenizer = ActionTokenizer.load(out / TOKENIZER)
+    prompts = stored_prompts(out, manifest.prompt, cameras, tokenizer, manifest.options.vocabulary)
     ours = package_versions()
     is_same = all(manifest.versions.get(n) == v for n, v in ours.items() if n in {"av", "opencv-python-headless"})
     members: dict[str, list[int]] = {}
@@ -221,6 +232,7 @@ def _units(out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource],
             images=manifest.options.images,
             is_same_software=is_same,
             sources={i: sources[i] for i in members.get(str(line["file"]), []) if i in sources},
+            prompts=prompts,
         )
         for line in manifest.files
         if "unit" in line

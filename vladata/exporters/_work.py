@@ -15,8 +15,9 @@ from ._frames import Part, RenderUnit, render
 from ._options import ExportOptions
 from ._plan import PlannedShard, cut_parts, cut_shards, digest, guess_bytes, row_bytes
 from ._prepare import Prepared, Progress
+from ._prompts import Prompts, refuse_long
 from ._schema import arrow_schema
-from ._shard import Prompts, ShardUnit, is_as_noted, write_shard
+from ._shard import ShardUnit, is_as_noted, write_shard
 
 __all__ = ["Job", "ShardLine", "Written", "cut_all", "package_versions", "write_shards"]
 
@@ -34,7 +35,7 @@ class Job:
     prepared: Prepared
     options: ExportOptions
     tokenizer: ActionTokenizer
-    prompts: Prompts | None
+    prompts: Prompts
     workers: int
     progress: Progress
 
@@ -58,6 +59,11 @@ class ShardLine:
     """Of all rows."""
     longest: int
     """Codes of the row that has most."""
+    most_ids: int
+    """`input_ids` of the longest row; 0 where there are none."""
+    most_ids_row: int
+    num_long: int
+    """Rows that have more than they may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -135,6 +141,7 @@ def write_shards(job: Job, folder: ExportFolder) -> Written:
     except BaseException:
         folder.sweep({s.file for s in shards})
         raise
+    refuse_long([(n.file, n.most_ids, n.most_ids_row, n.num_long) for n in lines.values()], job.options.max_tokens)
     return Written(shards=shards, lines=tuple(lines[s.file] for s in shards), rendered=keys, kept=kept)
 
 
@@ -187,17 +194,13 @@ def _schema(job: Job) -> bytes:
         "state_names": list(job.prepared.layout.state_names),
         "tokenizer_digest": job.tokenizer.digest,
     }
-    schema = arrow_schema(job.prepared.layout, has_token_ids=job.prompts is not None, facts=facts)
+    schema = arrow_schema(job.prepared.layout, job.prompts, facts)
     serialized: bytes = schema.serialize().to_pybytes()
     return serialized
 
 
 def _unit(job: Job, folder: ExportFolder, shard: PlannedShard, parts: Parts, schema: bytes) -> ShardUnit:
     episodes = list(dict.fromkeys(p.episode_index for p in shard.pieces))
-    tasks = {t for i in episodes for t in job.prepared.gathered[i].tasks}
-    prompts = job.prompts
-    if prompts is not None:
-        prompts = dataclasses.replace(prompts, ids={t: ids for t, ids in prompts.ids.items() if t in tasks})
     return ShardUnit(
         out=folder.path,
         shard=shard,
@@ -207,14 +210,14 @@ def _unit(job: Job, folder: ExportFolder, shard: PlannedShard, parts: Parts, sch
         sources={i: job.prepared.sources[i] for i in episodes},
         parts={i: parts[i] for i in episodes if i in parts},
         parts_folder=folder.parts,
-        prompts=prompts,
+        prompts=job.prompts,
         row_group_rows=job.options.row_group_rows,
     )
 
 
 def _digest(job: Job, unit: ShardUnit) -> str:
     """Digest of everything that decides a shard's bytes."""
-    prompts = None if unit.prompts is None else [sorted(unit.prompts.ids.items()), unit.prompts.end]
+    base = unit.prompts.renderer.base
     return digest(
         {
             "episodes": [_source_facts(job, i) for i in unit.sources],
@@ -224,7 +227,7 @@ def _digest(job: Job, unit: ShardUnit) -> str:
             "state": [s.name for s in unit.layout.state],
             "action": [s.name for s in unit.layout.action],
             "tokenizer": job.tokenizer.digest,
-            "prompts": prompts,
+            "prompts": [unit.prompts.to_dict(), None if base is None else base.sha256],
             "row_group_rows": unit.row_group_rows,
             "versions": package_versions(),
         }
@@ -257,7 +260,8 @@ def _kept(job: Job, folder: ExportFolder, units: Sequence[ShardUnit], digests: S
 def _line(receipt: Mapping[str, object]) -> ShardLine | None:
     """A line as it was noted; None where it is damaged."""
     counts = receipt.get("num_clipped")
-    numbers = [receipt.get(n) for n in ("size", "rows", "num_targets", "num_codes", "longest")]
+    names = ("size", "rows", "num_targets", "num_codes", "longest", "most_ids", "most_ids_row", "num_long")
+    numbers = [receipt.get(n) for n in names]
     if not isinstance(counts, list) or not all(isinstance(n, int) for n in (*counts, *numbers)):
         return None
     try:
@@ -286,6 +290,9 @@ def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Gene
                 num_clipped=facts.num_clipped,
                 num_codes=facts.num_codes,
                 longest=facts.longest,
+                most_ids=facts.most_ids,
+                most_ids_row=facts.most_ids_row,
+                num_long=facts.num_long,
             )
         job.progress(done, len(units), "writing shards")
     if failures:

@@ -20,7 +20,8 @@ from ._journal import roll_back
 from ._loss import Sample, measure_loss
 from ._options import ExportOptions
 from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
-from ._prepare import QUARANTINED, Progress, build_prompts, build_tokenizer, prepare
+from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
+from ._prompts import build_prompts
 from ._retokenize import Retokenized, RetokenizePlan, plan_retokenize, retokenize, undo_retokenize
 from ._sample import ShardRows, held_out
 from ._verify import VerifyResult, verify
@@ -85,7 +86,9 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    build_tokenizer(prepared, options, _read_base(options), workers, progress)
+    base = _read_base(options)
+    tokenizer = build_tokenizer(prepared, options, base, workers, progress)
+    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)
     gathered = prepared.gathered
     sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
     shards = cut_all(prepared, options, sizes)
@@ -128,11 +131,12 @@ def export(
         roll_back(out)
         prepared = prepare(dataset, options, workers, progress)
         base = _read_base(options)
+        tokenizer = build_tokenizer(prepared, options, base, workers, progress)
         job = Job(
             prepared=prepared,
             options=options,
-            tokenizer=build_tokenizer(prepared, options, base, workers, progress),
-            prompts=None if base is None else build_prompts(prepared, options, base),
+            tokenizer=tokenizer,
+            prompts=build_prompts(prepared.layout, options, tokenizer, base, prepared.state),
             workers=workers,
             progress=progress,
         )
