@@ -18,7 +18,14 @@ def retokenize(
     bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
     codec_option: Annotated[list[str] | None, CodecOption] = None,
     base_tokenizer: Annotated[Path | None, typer.Option(help="Folder with a tokenizer.json; adds LM ids.")] = None,
-    vocabulary: Annotated[Literal["added", "tail", "text"], typer.Option(help="How codes become LM ids.")] = "added",
+    vocabulary: Annotated[
+        Literal["added", "tail", "text", "reserved"], typer.Option(help="How codes become LM ids.")
+    ] = "added",
+    reserved_pattern: Annotated[str | None, typer.Option(help="reserved: name of the tokens, {n} the number.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Template; default: the export's own.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Refuse if a row has more LM ids.")] = None,
     tail_skip: Annotated[int, typer.Option(help="tail: ids left alone at the end (OpenVLA 0, pi0 128).")] = 0,
     tail_reuse_added: Annotated[bool, typer.Option("--tail-reuse-added", help="tail: use added tokens again.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Put back what a run that was broken off left.")] = False,
@@ -45,15 +52,18 @@ def retokenize(
         codec_options=chosen if bins is None else {**chosen, "num_codes": bins},
         base_tokenizer=base_tokenizer,
         vocabulary=vocabulary,
+        reserved_pattern=reserved_pattern,
+        prompt=prompt or "openvla",
+        max_tokens=max_tokens,
         tail_skip=tail_skip,
         tail_reuse_added=tail_reuse_added,
     )
     if dry_run:
-        plan = plan_retokenize(export, options, workers=workers)
+        plan = plan_retokenize(export, options, keep_prompt=prompt is None, workers=workers)
         out_json(plan.to_dict()) if as_json else _print_plan(plan)
         return
     with progress("retokenize", "shards") as show:
-        result = run(export, options, workers=workers, progress=show)
+        result = run(export, options, keep_prompt=prompt is None, workers=workers, progress=show)
     if as_json:
         out_json(result.to_dict())
     else:
@@ -83,7 +93,8 @@ def _print(result: "Retokenized", export: Path) -> None:
     if result.copied:
         note(f"note      {result.copied:,} shards that other folders share were copied first")
     if result.dropped:
-        note(f"note      columns that are gone: {', '.join(result.dropped)}; they need --base-tokenizer")
+        needs = "" if result.has_ids else "; ids need --base-tokenizer"
+        note(f"note      columns that are gone: {', '.join(result.dropped)}{needs}")
     clipped = [text for text in result.notes if text.endswith("are clipped when encoded")]
     for text in clipped[:3]:
         note(f"note      {text}")

@@ -48,9 +48,10 @@ def write_plot(report: TokenizerReport, path: Path) -> None:
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2, 5, height_ratios=[4.2, 1.2 + 0.27 * dims])
         figure.suptitle(_title(report), fontsize=11)
-        _cost(figure.add_subplot(grid[0, :3]), report)
-        _speed(figure.add_subplot(grid[0, 3:]), report)
-        _dimensions(figure.add_subplot(grid[1, :]), report)
+        if report.schemes:
+            _cost(figure.add_subplot(grid[0, :3]), report)
+            _speed(figure.add_subplot(grid[0, 3:]), report)
+            _dimensions(figure.add_subplot(grid[1, :]), report)
         figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
         kind = path.suffix.lower().removeprefix(".")
         with replace_file(path) as temporary:
@@ -137,9 +138,6 @@ def _short(value: float) -> str:
 
 def _dimensions(panel: "Axes", report: TokenizerReport) -> None:
     """The rmse of each dimension, in shares of half its range; a hollow mark is the codec without clipping."""
-    if not report.schemes:
-        panel.set_axis_off()
-        return
     own = report.schemes[0].loss.dimensions[:MAX_DIMENSIONS]
     spread = np.linspace(-0.28, 0.28, len(report.schemes)) if len(report.schemes) > 1 else np.zeros(1)
     for index, scheme in enumerate(report.schemes):
