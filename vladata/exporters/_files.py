@@ -77,12 +77,16 @@ class Finished:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know, one line each, safe for a terminal."""
-        return tuple(clip(printable(n), 300) for n in (*self._about_numbers(), *self._about_images(), *self._told()))
+        # What follows from the tokenizer comes first: there retokenizing puts what it has to say instead.
+        notes = (*self._about_tokens(), *self._about_numbers(), *self._about_images(), *self._told())
+        return tuple(clip(printable(n), 300) for n in notes)
+
+    def _about_tokens(self) -> list[str]:
+        rows = sum(line.rows for line in self.written.lines)
+        return token_notes(self.job.tokenizer, self.job.prompts, self.clipped, (self.num_targets, rows))
 
     def _about_numbers(self) -> list[str]:
-        prepared = self.job.prepared
-        rows = sum(line.rows for line in self.written.lines)
-        notes = token_notes(self.job.tokenizer, self.job.prompts, self.clipped, (self.num_targets, rows))
+        prepared, notes = self.job.prepared, list[str]()
         for name, is_floored in zip(self.job.tokenizer.names, self.job.tokenizer.normalization.floored, strict=True):
             if is_floored:
                 notes.append(f"{name}: nearly constant; its range was widened to the floor of the normalization")
