@@ -50,6 +50,12 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code) from None
 
 
+def given(context: typer.Context) -> list[str]:
+    """Parameters that stand on the command line, and did not get their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
 def out(text: str = "", *, is_styled: bool = False) -> None:
     """Print a result without what steers terminals; `is_styled`: its colors are ours, and its texts are clean."""
     from vladata.text import printable

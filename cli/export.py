@@ -1,27 +1,33 @@
 """`vladata export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ._console import LOSSY, USAGE, default_workers, fail, human_bytes, note, out, out_json, progress, table
+from ._console import LOSSY, USAGE, default_workers, fail, given, human_bytes, note, out, out_json, progress, table
 
 if TYPE_CHECKING:
-    from vladata.exporters.huggingface import ExportResult, Plan
+    from vladata.exporters.huggingface import ExportOptions, ExportResult, Plan
 
 
+SELECT = "Only episodes of which this holds, for instance 'success and task ~ \"cup\"' (docs/recipe.md)."
 CLIPPED = "are clipped when encoded"
 SHOWN_CLIPPED = 3
-DEFAULT_SPLITS = {"train": 0.9, "validation": 0.1}
 
 
 def export(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder of the export.")],
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="A recipe; options that are given here go before it.")
+    ] = None,
+    select: Annotated[str | None, typer.Option(metavar="TEXT", help=SELECT)] = None,
     tokenizer: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "openvla_bins",
     bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
     horizon: Annotated[int, typer.Option(help="Actions per chunk.")] = 1,
+    horizon_s: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
     representation: Annotated[
         Literal["recorded", "absolute", "delta", "chunk_relative"], typer.Option(help="What chunks hold.")
     ] = "recorded",
@@ -55,38 +61,44 @@ def export(
 ) -> None:
     """Write an action-tokenized Hugging Face dataset.
 
+    A recipe says all of it in one file; options that are given on the command line go before what it says.
+
     Example: vladata export dataset -o shards --tokenizer openvla_bins --horizon 8
     """
-    from vladata.exporters.huggingface import ExportOptions
     from vladata.exporters.huggingface import export as run
     from vladata.exporters.huggingface import plan as make_plan
     from vladata.pipeline import dataset_of
 
-    options = ExportOptions(
-        tokenizer=tokenizer,
-        codec_options={} if bins is None else {"num_codes": bins},
-        horizon=horizon,
-        representation=representation,
-        normalization=normalization,
-        chunk_end=chunk_end,
-        image_size=_size(image_size),
-        resize=resize,
-        seed=seed,
-        shard_bytes=shard_mb * 1_000_000,
-        base_tokenizer=base_tokenizer,
-        vocabulary=vocabulary,
-        reserved_pattern=reserved_pattern,
-        prompt=prompt,
-        max_tokens=max_tokens,
-        tail_skip=tail_skip,
-        tail_reuse_added=tail_reuse_added,
-        outcomes=tuple(outcome) if outcome else None,
-        quarantined=quarantined,
-        splits=_splits(split) if split else DEFAULT_SPLITS,
-    )
+    values = {
+        "select": select,
+        "tokenizer": tokenizer,
+        "bins": bins,
+        "horizon": horizon,
+        "horizon_s": horizon_s,
+        "representation": representation,
+        "normalization": normalization,
+        "chunk_end": chunk_end,
+        "image_size": _size(image_size),
+        "resize": resize,
+        "split": _splits(split or []),
+        "seed": seed,
+        "base_tokenizer": base_tokenizer,
+        "vocabulary": vocabulary,
+        "reserved_pattern": reserved_pattern,
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "tail_skip": tail_skip,
+        "tail_reuse_added": tail_reuse_added,
+        "outcome": tuple(outcome or ()),
+        "quarantined": quarantined,
+        "shard_mb": shard_mb * 1_000_000,
+    }
+    options = _options(recipe, {name: values[name] for name in given(context) if name in values})
     opened = dataset_of(dataset)
     if dry_run:
-        _print_plan(make_plan(opened, options), as_json)
+        with progress("export", "units") as show:
+            planned = make_plan(opened, options, workers=workers, progress=show)
+        _print_plan(planned, as_json)
         return
     with progress("export", "units") as show:
         result = run(opened, output, options, workers=workers, progress=show)
@@ -94,8 +106,29 @@ def export(
         out_json(result.to_dict())
     else:
         _print(result, output)
-    if result.refused or result.quarantined:
+    if result.is_lossy:
         raise typer.Exit(LOSSY)
+
+
+_FIELDS = {"outcome": "outcomes", "split": "splits", "shard_mb": "shard_bytes"}
+"""Fields of the options by parameters of the command that are named otherwise."""
+
+
+def _options(recipe: Path | None, values: dict[str, Any]) -> "ExportOptions":
+    """The options of a recipe, or the defaults, with what was given on the command line before them."""
+    from vladata.exporters.huggingface import ExportOptions, read_recipe
+
+    if "horizon" in values and "horizon_s" in values:
+        fail("--horizon and --horizon-s are both given; only one of them must be", USAGE)
+    base = ExportOptions() if recipe is None else read_recipe(recipe)
+    if "horizon" in values:
+        values["horizon_s"] = None
+    is_another = values.get("tokenizer", base.tokenizer) != base.tokenizer  # whose options are not the recipe's
+    if "bins" in values:
+        values["codec_options"] = {**({} if is_another else base.codec_options), "num_codes": values.pop("bins")}
+    elif is_another:
+        values["codec_options"] = {}
+    return base.changed({_FIELDS.get(name, name): value for name, value in values.items()})
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -91,6 +91,38 @@ def g1(shared_data, process, tmp_path_factory):
     return folder, done
 
 
+BRIDGE_RECIPE = """
+recipe: 1
+select: 'task ~ "carrot" or task ~ "cup"'
+idle: {drop: [head, tail, middle], limit: 0.3}
+split: {shares: {train: 0.8, validation: 0.2}, group_by: [session, near_duplicate], stratify_by: [task]}
+action: {horizon_s: 1.0, normalization: min_max}
+tokenizer: {scheme: uniform_bins, num_codes: 64}
+images: {cameras: [image_0]}
+"""
+
+
+class TestBridgeRecipe:
+    def test_selected_tasks_are_exported_by_recipe_and_copies_stay_together(self, bridge, process, tmp_path):
+        (tmp_path / "recipe.yaml").write_text(BRIDGE_RECIPE)
+        words = ["export", bridge, "-o", tmp_path / "out", "--recipe", tmp_path / "recipe.yaml", "--workers", 2]
+        planned = json.loads(process(*words, "--dry-run", "--json").stdout)
+        done = process(*words)
+        assert done.returncode in (0, 3), done.stderr
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        wanted = [e for e in vladata.open(bridge).entries if "carrot" in e.instruction or "cup" in e.instruction]
+        assert [e["episode_id"] for e in manifest["episodes"]] == [e.episode_id for e in wanted]
+        assert len({(e["group"], e["split"]) for e in manifest["episodes"]}) == len({e.content_digest for e in wanted})
+        rows = {name: split["rows"] for name, split in manifest["splits"].items()}
+        assert rows == {name: split["rows"] for name, split in planned["splits"].items()}
+        for counts in planned["strata"].values():
+            assert set(counts) == {"train", "validation"}
+            assert counts["validation"] > 0
+        assert manifest["options"]["horizon"] == 5  # at 5 Hz
+        assert planned["tokens"]["longest"] == 5 * 7
+        assert process("verify", tmp_path / "out").returncode == 0
+
+
 class TestBridge:
     def test_every_value_image_and_instruction_is_the_source_s(self, bridge, bridge_source):
         dataset = vladata.open(bridge)

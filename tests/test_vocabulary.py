@@ -8,7 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -287,6 +287,7 @@ class TestText:
         np.testing.assert_array_equal(vocabulary.decode(ids, 7), codes)
 
     @pytest.mark.parametrize("make", [byte_level, lambda: unigram(["▁", *"0123456789"])])
+    @settings(deadline=None)
     @given(st.data())
     def test_integers_of_several_tokens_come_back(self, make: Callable[[], Tokenizer], data: st.DataObject) -> None:
         tokenizer = base(make())

@@ -11,7 +11,7 @@ episodes = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 300)), min_size
 
 
 @given(episodes=episodes, target=st.integers(50, 20_000))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_every_row_is_in_one_shard_and_the_order_stays(episodes: list[tuple[int, int, int]], target: int) -> None:
     shards = cut_shards(episodes, "train", target)
     rows = [(p.episode_index, row) for s in shards for p in s.pieces for row in range(p.start, p.stop)]
@@ -19,7 +19,7 @@ def test_every_row_is_in_one_shard_and_the_order_stays(episodes: list[tuple[int,
 
 
 @given(count=st.integers(50, 200), size=st.integers(1, 50), target=st.integers(500, 5_000))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_shards_are_near_the_target_and_of_equal_size(count: int, size: int, target: int) -> None:
     shards = cut_shards([(0, count, count * size), (1, count, count * size)], "train", target)
     rows = [s.num_rows for s in shards]

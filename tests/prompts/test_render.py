@@ -82,6 +82,19 @@ class TestOpenvla:
         assert rendered.prompt == [case["prompt_after_human_turn"]]
         assert rendered.target is None
 
+    def test_a_robot_goes_on_from_the_ids_before_the_action(self, llama: BaseTokenizer) -> None:
+        vocabulary = tail_vocabulary(256, llama)
+        renderer = Renderer.build(read_template("openvla"), llama, vocabulary, (2,))
+        fields = [{"task": "fold"}, {"task": "put the red cup on the plate"}]
+
+        given = renderer.given(fields)
+
+        trained = renderer.actions(fields, TokenRows.of([[1, 2], [3, 4]]))
+        assert trained.input_ids is not None
+        for row in range(2):
+            assert given[row].tolist() == trained.input_ids[row][:-3].tolist()
+            assert given[row][-1] == llama.vocabulary["▁"]
+
     @pytest.mark.parametrize("case", golden("PurePromptBuilder"), ids=lambda c: c["instruction"])
     def test_the_texts_are_the_originals(self, case: dict[str, str]) -> None:
         words = code_text(VocabularyKind.ADDED, 256)
@@ -131,6 +144,8 @@ class TestOpenpi:
         # As in the original, the loss begins where what is not the prompt begins.
         first = len(parts[0])
         assert rendered.loss_mask.tolist() == [False] * first + [True] * (len(rendered.input_ids[0]) - first)
+        # At inference the model says `Action: ` itself.
+        assert renderer.given([{"task": case["prompt"], "state": state}])[0].tolist() == parts[0]
 
     def test_the_ids_count_down_as_in_the_original(self) -> None:
         case = next(c for c in OPENPI if c["cls"] == "FASTTokenizer")
@@ -252,6 +267,10 @@ class TestSafety:
 
         with pytest.raises(TokenizeError, match=r"the instruction '.*' holds '.*', which the tokenizer"):
             renderer.actions([{"task": text}], TokenRows.of([[0]]))
+
+    def test_without_a_tokenizer_there_are_no_ids_to_go_on_from(self) -> None:
+        with pytest.raises(TokenizeError, match="prompt openvla gives no ids here"):
+            Renderer.build(read_template("openvla")).given([{"task": "a"}])
 
     def test_a_missing_field_is_named(self) -> None:
         with pytest.raises(TokenizeError, match=r"prompt pi0_fast needs \{state\}; it was not given"):

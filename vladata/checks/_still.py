@@ -13,7 +13,7 @@ from ._look import Numbers, numbers
 from ._memory import remembered
 from ._motion import FILLERS, GRIPPERS, POSITIONS, SPEEDS, elapsed_s, period_s, sizes, spread, updates
 
-__all__ = ["Still", "still"]
+__all__ = ["Still", "at_rest", "still"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -66,8 +66,20 @@ def still(episode: Episode, angle: float, length: float, part: float) -> Still |
         length: In m.
         part: Of the range, for grippers and pure numbers.
     """
+    return _still(episode, (angle, length, part), with_actions=False)
+
+
+@remembered
+def at_rest(episode: Episode, angle: float, length: float, part: float) -> Still | None:
+    """The same of proprioception and actions together: a robot that is told to move does not rest."""
+    return _still(episode, (angle, length, part), with_actions=True)
+
+
+def _still(episode: Episode, thresholds: tuple[float, float, float], *, with_actions: bool) -> Still | None:
+    angle, length, part = thresholds
     seen = [(s, c) for s in numbers(episode) if (c := _columns(s)) and len(s.values) >= MIN_SPANS]
-    seen = [x for x in seen if not x[0].is_action] or seen
+    if not with_actions:
+        seen = [x for x in seen if not x[0].is_action] or seen
     rate = episode.embodiment.rate_hz
     periods = [period_s(s, rate) for s, _ in seen]
     if not seen or not min(periods) > 0:

@@ -1,5 +1,7 @@
 """The dataset card: filled from the data, so that it can't say what is not so."""
 
+import re
+
 import numpy as np
 import yaml
 
@@ -19,6 +21,8 @@ MAX_TASKS = 50
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
+MOST_STRATA = 20
+"""Strata that are listed."""
 MOST_ROWS = 50
 """Episodes in quarantine that are named."""
 
@@ -38,6 +42,7 @@ def make_card(finished: Finished) -> str:
         lost(facts),
         _refused(finished),
         _quarantine(finished),
+        _recipe(finished),
         defects(facts),
         columns(facts),
         prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names),
@@ -95,12 +100,26 @@ def _splits(finished: Finished) -> str:
         rows.append([code(name), f"{split.episodes:,}", f"{split.rows:,}", f"{split.shards:,}", *counts])
     header = ["split", "episodes", "rows", "shards", "success", "failure", "outcome not said"]
     left = "".join(f"\n- {count:,} episodes left out: {escape(reason)}" for reason, count in prepared.left_out.items())
-    seed = finished.job.options.seed
+    options = finished.job.options
+    strata = f", with about equal shares of {', '.join(map(escape, options.stratify_by))}" * bool(options.stratify_by)
+    facts = [*prepared.grouping.lines(), *(f"{n} not said: {c:,} episodes" for n, c in prepared.unsaid.items())]
+    left += "".join(f"\n- {escape(fact)}" for fact in facts)
     return (
         f"## Splits and outcomes\n\n{table(header, rows)}\n\nEpisodes are split whole, by a hash of their content with "
-        f"seed {seed}; episodes of equal content are in one split. Outcomes count episodes, also those without a row."
-        + (f"\n{left}" if left else "")
+        f"seed {options.seed}{strata}; episodes of equal content are in one split, and so are those of a group. "
+        f"Outcomes count episodes, also those without a row.\n{left}{_strata(finished)}"
     )
+
+
+def _strata(finished: Finished) -> str:
+    """How the episodes of each stratum came out."""
+    strata, options = finished.job.prepared.episodes_by_stratum, finished.job.options
+    if len(strata) < 2:
+        return ""
+    rows = [[escape(name), *(f"{n:,}" for n in counts.values())] for name, counts in list(strata.items())[:MOST_STRATA]]
+    more = f"\n\nand {len(strata) - MOST_STRATA:,} smaller ones" if len(strata) > MOST_STRATA else ""
+    header = [" / ".join(map(escape, options.stratify_by)), *map(code, options.splits)]
+    return f"\n\nEpisodes by stratum:\n\n{table(header, rows)}{more}"
 
 
 def _robot(finished: Finished) -> str:
@@ -221,6 +240,18 @@ def _quarantine(finished: Finished) -> str:
     more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
     head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
+
+
+def _recipe(finished: Finished) -> str:
+    options = finished.job.options
+    recipe = options.recipe
+    if recipe is None:
+        return ""
+    names = ", ".join(map(code, options.overridden))
+    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
 
 
 def _loading(finished: Finished) -> str:

@@ -77,9 +77,17 @@ class Finished:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a user should know, one line each, safe for a terminal."""
+        return tuple(clip(printable(n), 300) for n in self._all_notes())
+
+    def _all_notes(self) -> list[str]:
         # What follows from the tokenizer comes first: there retokenizing puts what it has to say instead.
-        notes = (*self._about_tokens(), *self._about_numbers(), *self._about_images(), *self._told())
-        return tuple(clip(printable(n), 300) for n in notes)
+        return [
+            *self._about_tokens(),
+            *self._about_choices(),
+            *self._about_numbers(),
+            *self._about_images(),
+            *self._told(),
+        ]
 
     def _about_tokens(self) -> list[str]:
         rows = sum(line.rows for line in self.written.lines)
@@ -103,6 +111,17 @@ class Finished:
         if counts.num_ended_at_invalid or counts.num_ended_at_cut:
             ended = counts.num_ended_at_invalid + counts.num_ended_at_cut
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
+        return notes
+
+    def _about_choices(self) -> list[str]:
+        prepared, options, tokenizer = self.job.prepared, self.job.options, self.job.tokenizer
+        groups = prepared.grouping.num_groups
+        empty = [name for name in options.splits if name not in prepared.splits]
+        notes = [f"split {name} is empty; there are {groups:,} groups of episodes that never part" for name in empty]
+        notes += prepared.grouping.missing_lines() if options.recipe is not None else []
+        if options.horizon_s is not None:
+            steps = f"{tokenizer.horizon:,} steps at {tokenizer.rate_hz:g} Hz"
+            notes.append(f"horizon: {options.horizon_s:g} s are {steps}, {tokenizer.horizon / tokenizer.rate_hz:g} s")
         return notes
 
     @property
@@ -230,6 +249,8 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),
         "left_out": dict(prepared.left_out),
+        "not_said": dict(prepared.unsaid),
+        "grouping": prepared.grouping.to_dict(),
         "chunks": dataclasses.asdict(total_counts(prepared.gathered)),
         "num_targets": finished.num_targets,
         "clipped": finished.clipped,
@@ -276,6 +297,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
                 "episode_sha256": entry.sha256,
                 "edits": [e.number for e in source.edits],
                 "split": prepared.splits[index],
+                "group": prepared.grouping.groups[index],
                 "rows": g.num_rows,
                 "refused": dict(sorted(g.refused.items())),
                 "shards": shards.get(index, []),

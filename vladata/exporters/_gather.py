@@ -89,6 +89,8 @@ class Gathered:
     tasks: Mapping[str, int]
     """Rows by task."""
     num_subtask_rows: int
+    idle: Mapping[str, int] | None
+    """Steps that are no rows only because nothing moves there, by task; None where that was not asked or not known."""
     ages: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
     """By stream: ages in tenths of a millisecond, and how many steps have each; empty where no time was measured."""
     source_files: tuple[Mapping[str, object], ...]
@@ -138,6 +140,7 @@ def gather(unit: GatherUnit) -> Gathered:
         state=rows.state if unit.wants_targets else None,
         tasks=tasks,
         num_subtask_rows=sum(bool(s) for s in rows.subtasks),
+        idle=rows.idle,
         ages=_ages(episode, unit.layout),
         source_files=tuple(_source_files(episode)),
         notes=tuple(_texts(episode.provenance.get("notes"))),

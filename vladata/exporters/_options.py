@@ -1,5 +1,7 @@
 """What an export can be asked for."""
 
+import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +10,19 @@ from typing import Literal, Self
 
 from ..errors import ExportError
 
-__all__ = ["TOKEN_OPTIONS", "ExportOptions", "ImageOptions"]
+__all__ = [
+    "CROSSABLE",
+    "TOKEN_OPTIONS",
+    "ExportOptions",
+    "ExternalData",
+    "IdleOptions",
+    "ImageOptions",
+    "PlannerOptions",
+    "VqaOptions",
+]
 
+CROSSABLE = ("interventions", "failed_segments", "cuts")
+"""What chunks end before, and rows do not lie in, unless a recipe says so."""
 _SPLIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 TOKEN_OPTIONS = (
     *("tokenizer", "codec_options", "vocabulary", "tail_skip", "reserved_pattern", "prompt", "max_tokens"),
@@ -36,6 +49,78 @@ class ImageOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerOptions:
+    """What the config `planner` holds: goal and image, and the subtask that comes next."""
+
+    every_s: float = 1.0
+    """Seconds between rows of one episode, beside those where the subtask changes."""
+    prompt: str = "planner_chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalData:
+    """Image-text data of others that is mixed into the config `vqa`."""
+
+    name: str
+    path: Path
+    format: Literal["llava", "folder"]
+    """llava: JSON with `image` and `conversations`; folder: images, each beside a text of its name."""
+    share: float
+    """Of the config's rows, 0 < share < 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VqaOptions:
+    """What the config `vqa` holds: questions whose answers the episodes know."""
+
+    per_episode: int = 16
+    kinds: tuple[str, ...] | None = None
+    """Kinds of questions; None: all."""
+    prompt: str = "vqa_chat"
+    seed: int = 0
+    external: tuple[ExternalData, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleOptions:
+    """Runs of steps in which nothing moves, and which are no rows."""
+
+    drop: tuple[Literal["head", "tail", "middle"], ...] = ("head", "tail", "middle")
+    seconds: float = 0.5
+    """Shorter runs stay."""
+    limit: float = 0.5
+    """Share of all steps above which the export is refused."""
+    angle: float | None = None
+    """What is no motion, in rad; None: as the check `motion.idle_share` has it."""
+    length: float | None = None
+    """In m."""
+    part: float | None = None
+    """Of the range, for grippers and pure numbers."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        for name in ("seconds", "angle", "length", "part"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ExportError(f"idle.{name} is {value:g}; it must be more than 0 and finite")
+        if not 0 <= self.limit <= 1:
+            raise ExportError(f"idle.limit is {self.limit:g}; it must be a share, 0 to 1")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {**dataclasses.asdict(self), "drop": list(self.drop)}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, object]) -> Self:
+        """From what `to_dict` gave; raises TypeError where it did not."""
+        return cls(**{**state, "drop": tuple(state["drop"])})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
     """What to export and how; equal options on equal datasets give equal bytes."""
 
@@ -44,6 +129,8 @@ class ExportOptions:
     codec_options: Mapping[str, int | float | str] = field(default_factory=dict)
     horizon: int = 1
     """H: actions per chunk."""
+    horizon_s: float | None = None
+    """Instead of `horizon`, in seconds: H is what the embodiment's rate makes of them, and at least 1."""
     representation: Literal["recorded", "absolute", "delta", "chunk_relative"] = "recorded"
     """What the chunks hold; recorded: each dimension as the schema declares it."""
     normalization: Literal["quantile", "min_max", "mean_std", "none"] = "quantile"
@@ -57,6 +144,10 @@ class ExportOptions:
     splits: Mapping[str, float] = field(default_factory=lambda: {"train": 0.9, "validation": 0.1})
     """Share of each split; the first one is what statistics are made of."""
     seed: int = 0
+    group_by: tuple[str, ...] = ("session", "near_duplicate")
+    """What keeps episodes in one split, beside equal content: names of metadata, and `near_duplicate`."""
+    stratify_by: tuple[str, ...] = ("task", "outcome")
+    """What splits have in about equal shares: `task`, `outcome`, `place`, `source`, names of metadata."""
     shard_bytes: int = 500_000_000
     row_group_rows: int = 50
     """Rows of a row group, 32 to 100; what a random access reads."""
@@ -82,11 +173,27 @@ class ExportOptions:
     """Signals that make up the state; None: all."""
     action: tuple[str, ...] | None = None
     """Signals that make up the action; None: all."""
+    select: str | None = None
+    """Keep episodes of which this holds (docs/recipe.md); None: all."""
+    idle: IdleOptions | None = None
+    """Leave out steps at which nothing moves; None: they are rows."""
+    cross: tuple[str, ...] = ()
+    """Of `CROSSABLE`, what chunks may cross and rows may lie in."""
     outcomes: tuple[str, ...] | None = None
     """Keep episodes of these outcomes only (`success`, `failure`, or an empty text: not said); None: all."""
 
     quarantined: Literal["leave_out", "include"] = "leave_out"
     """Episodes that `vladata validate --quarantine` or a person has marked."""
+    planner: PlannerOptions | None = None
+    """The config `planner`; None: it is not written."""
+    vqa: VqaOptions | None = None
+    """The config `vqa`; None: it is not written."""
+    embodiments: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """By embodiment, options of other values for its episodes."""
+    recipe: Mapping[str, object] | None = None
+    """The recipe that the options were read from, without paths; for the manifest and the card alone."""
+    overridden: tuple[str, ...] = ()
+    """Options whose values are not the recipe's, but were given beside it."""
 
     def __post_init__(self) -> None:
         """Check what does not depend on the dataset.
@@ -107,6 +214,11 @@ class ExportOptions:
         for name, (value, low, high) in bounds.items():
             if not low <= value <= high:
                 raise ExportError(f"{name.strip()} is {value}; it must be {low} to {high}")
+        if self.horizon_s is not None and not 0 < self.horizon_s <= 3600:
+            raise ExportError(f"horizon_s is {self.horizon_s:g}; it must be more than 0 and at most 3600")
+        for name in self.cross:
+            if name not in CROSSABLE:
+                raise ExportError(f"cross is {name!r}; it must be {' or '.join(CROSSABLE)}")
         for name in self.splits:
             if not _SPLIT.fullmatch(name):
                 raise ExportError(
@@ -131,8 +243,14 @@ class ExportOptions:
             "normalization": self.normalization,
             "chunk_end": self.chunk_end,
             "images": self.images.to_dict(),
+            "horizon_s": self.horizon_s,
             "splits": [[name, share] for name, share in self.splits.items()],
             "seed": self.seed,
+            "group_by": list(self.group_by),
+            "stratify_by": list(self.stratify_by),
+            "select": self.select,
+            "idle": self.idle and self.idle.to_dict(),
+            "cross": list(self.cross),
             "shard_bytes": self.shard_bytes,
             "row_group_rows": self.row_group_rows,
             "vocabulary": self.vocabulary,
@@ -146,7 +264,33 @@ class ExportOptions:
             "action": _listed(self.action),
             "outcomes": _listed(self.outcomes),
             "quarantined": self.quarantined,
+            "recipe": self.recipe,
+            "overridden": list(self.overridden),
         }
+
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """The options with other values for some of them, in all embodiments.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        kept = {
+            name: {key: value for key, value in own.items() if key not in changes}
+            for name, own in self.embodiments.items()
+        }
+        names = tuple(sorted({*self.overridden, *changes})) if self.recipe is not None else ()
+        return dataclasses.replace(self, **{"embodiments": kept, "overridden": names, **changes})  # type: ignore[arg-type]
+
+    def resolved(self, embodiment: str, rate_hz: float) -> Self:
+        """The options for episodes of one embodiment: with what is set for it alone, and the horizon in steps.
+
+        Raises:
+            ExportError: A value is out of range.
+        """
+        options = dataclasses.replace(self, **self.embodiments.get(embodiment, {}))  # type: ignore[arg-type]
+        if options.horizon_s is None:
+            return options
+        return dataclasses.replace(options, horizon=max(1, round(options.horizon_s * rate_hz)))
 
     @classmethod
     def from_dict(cls, state: Mapping[str, object]) -> Self:
@@ -161,7 +305,7 @@ class ExportOptions:
                 raise TypeError
             size = images["size"]
             names = {n: state[n] for n in ("cameras", "proprioception", "action", "outcomes")}
-            splits = state["splits"]
+            splits, idle = state["splits"], state.get("idle")
             return cls(
                 horizon=state["horizon"],  # type: ignore[arg-type]  # values are looked at on building
                 representation=state["representation"],  # type: ignore[arg-type]
@@ -171,6 +315,8 @@ class ExportOptions:
                 jpeg_quality=images["jpeg_quality"],
                 vocabulary=state["vocabulary"],  # type: ignore[arg-type]
                 splits={str(name): float(share) for name, share in splits},  # type: ignore[attr-defined]
+                idle=None if idle is None else IdleOptions.from_dict(idle),  # type: ignore[arg-type]
+                cross=tuple(state.get("cross", CROSSABLE)),  # type: ignore[arg-type]
                 **{n: None if v is None else tuple(v) for n, v in names.items()},  # type: ignore[arg-type]
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:

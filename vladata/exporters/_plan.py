@@ -5,11 +5,12 @@ Everything here follows from the dataset and the options alone, so that any numb
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
 
 from ..actions.chunks import ChunkCounts
 from ..documents import canonical_json
-from ..text import printable
+from ..text import clip, printable
 from ._folder import shard_name
 from ._frames import Part, part_name
 from ._gather import EpisodeSource, Gathered
@@ -17,10 +18,12 @@ from ._options import ExportOptions
 from ._rows import Layout
 
 __all__ = [
+    "IdlePreview",
     "Piece",
     "Plan",
     "PlannedShard",
     "Split",
+    "Tokens",
     "count_splits",
     "cut_parts",
     "cut_shards",
@@ -36,6 +39,10 @@ PART_BYTES = 32_000_000
 JPEG_BYTES_PER_PIXEL = 0.4
 """A guess, for frames that are not encoded yet."""
 ROW_OVERHEAD = 40
+SHOWN = 10
+"""Tasks and strata that are printed of many."""
+
+_V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,81 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Tokens per chunk."""
+
+    mean: float
+    p99: int
+    """99 of 100 chunks have at most so many."""
+    longest: int
+    chunks: int
+    """Rows of all splits."""
+    counted: int
+    """Chunks that were encoded for this, spread evenly; fewer than all are a sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdlePreview:
+    """Steps that are no rows only because nothing moves there."""
+
+    steps: int
+    of: int
+    """Steps of all episodes."""
+    limit: float
+    """Share above which the export is refused."""
+    tasks: Mapping[str, int]
+    """Such steps by task, most first."""
+    episodes: tuple[tuple[str, int, int], ...]
+    """Place, such steps and all steps of the episodes that lose the largest share."""
+    unknown: int
+    """Episodes that are too short to be judged, or have nothing that moves; they lose nothing."""
+
+    @property
+    def share(self) -> float:
+        """Of all steps."""
+        return self.steps / max(1, self.of)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether the export is refused."""
+        return self.share > self.limit
+
+    @property
+    def refusal(self) -> str:
+        """Why, in one line."""
+        worst = f"; the most idle is {self.episodes[0][0]} with {self.episodes[0][1]:,} of {self.episodes[0][2]:,}"
+        return (
+            f"the idle filter takes {self.steps:,} of {self.of:,} steps ({self.share:.1%}); it may take at most "
+            f"{self.limit:.1%}{worst if self.episodes else ''} (idle.limit sets it, --dry-run shows the rest)"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {**asdict(self), "share": self.share, "is_beyond": self.is_beyond}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        listed = [f"idle: {self.steps:,} of {self.of:,} steps ({self.share:.1%}) are no rows"]
+        listed += [f"idle: {count:,} steps of {_task(task)}" for task, count in _first(self.tasks)]
+        shown = [f"idle: {printable(place)}: {n:,} of {of:,} steps" for place, n, of in self.episodes]
+        unknown = [f"idle: not known of {self.unknown:,} episodes, which lose nothing"] if self.unknown else []
+        return listed + shown + unknown + ([f"would be refused: {self.refusal}"] if self.is_beyond else [])
+
+
+def _task(name: str) -> str:
+    return repr(clip(printable(name), 80)) if name else "no task"
+
+
+def _first(counts: Mapping[str, _V]) -> list[tuple[str, _V]]:
+    """The first few of many, as a terminal holds them."""
+    return list(counts.items())[:SHOWN]
+
+
+def _more(counts: Mapping[str, object], what: str) -> list[str]:
+    return [f"and {len(counts) - SHOWN:,} more {what}; --json has all"] if len(counts) > SHOWN else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What an export would write."""
 
@@ -89,10 +171,31 @@ class Plan:
     """Episodes that are not exported, by reason."""
     empty: tuple[str, ...]
     """Episodes of which no step is a row, by place."""
+    episodes: int
+    """That are exported."""
+    horizon: int
+    """Actions per chunk."""
+    horizon_s: float
+    """Time that a chunk covers."""
+    tokenizer: str
+    tokens: Tokens
+    """Action tokens per chunk."""
+    tasks: Mapping[str, int]
+    """Rows by task, most first."""
+    idle: IdlePreview | None
+    """None: steps at which nothing moves are rows."""
+    groups: Mapping[str, object]
+    """Groups of episodes that never part, in numbers."""
+    strata: Mapping[str, Mapping[str, int]]
+    """Episodes by stratum and split, the largest stratum first."""
+    notes: tuple[str, ...]
+    """What a user should know of groups and selection."""
+    configs: Mapping[str, int] = field(default_factory=dict)
+    """Rows of the configs beside `executor`, where they are written and known before."""
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
-        return asdict(self)
+        return {**asdict(self), "idle": self.idle and self.idle.to_dict()}
 
     def lines(self) -> list[str]:
         """For people."""
@@ -100,8 +203,26 @@ class Plan:
             f"{name}: {s.episodes:,} episodes, {s.rows:,} rows, {s.shards:,} shards, about {s.bytes / 1e6:,.1f} MB"
             for name, s in self.splits.items()
         ]
+        listed += [f"{name}: {count:,} rows" for name, count in self.configs.items()]
+        tokens = self.tokens
+        if tokens.longest:
+            sample = "" if tokens.counted == tokens.chunks else f", counted in {tokens.counted:,} of them"
+            listed.append(
+                f"tokens: {tokens.mean:,.1f} per chunk on average, 99 % at most {tokens.p99:,}, the longest "
+                f"{tokens.longest:,} ({self.tokenizer}, {tokens.chunks:,} chunks of {self.horizon:,} actions in "
+                f"{self.horizon_s:.3g} s{sample})"
+            )
+        listed += [f"task: {count:,} rows: {_task(task)}" for task, count in _first(self.tasks)]
+        listed += _more(self.tasks, "tasks")
         listed += [f"refused: {count:,} of {self.steps:,} steps: {reason}" for reason, count in self.refused.items()]
         listed += [f"left out: {count:,} episodes: {reason}" for reason, count in self.left_out.items()]
+        listed += [] if self.idle is None else self.idle.lines()
+        listed += self.notes
+        listed += [
+            f"stratum: {printable(clip(name, 80))}: {', '.join(f'{s} {n:,}' for s, n in counts.items())}"
+            for name, counts in _first(self.strata)
+        ]
+        listed += _more(self.strata, "strata")
         return listed + [f"no row: {printable(place)}" for place in self.empty]
 
 

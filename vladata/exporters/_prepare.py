@@ -1,7 +1,8 @@
 """Everything that is decided before the first shard: which episodes, which splits, statistics, tokenizer."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,30 +12,30 @@ from ..actions.normalization import Normalization, NormalizationMode, passes_thr
 from ..actions.statistics import Statistics, StatisticsAccumulator
 from ..embodiment import Embodiment
 from ..errors import ExportError
-from ..store.catalog import Entry
 from ..store.dataset import Dataset
 from ..store.edits import Edit
 from ..tokenizers import ActionCodec
 from ..tokenizers._base import BaseTokenizer
 from ..workers import Failed, run
+from ._choose import QUARANTINED, choose, reasons
 from ._fit import Progress, train_chunks
 from ._gather import EpisodeSource, Gathered, GatherUnit, gather
+from ._groups import Grouping, group_episodes, strata_of
 from ._options import ExportOptions
 from ._plan import sum_refused
 from ._prompts import make_vocabulary
 from ._rows import Layout
 from ._split import assign_splits
 
-__all__ = ["Prepared", "Progress", "build_tokenizer", "prepare", "read_embodiment"]
-
-QUARANTINED = "in quarantine"
-"""Why marked episodes are left out."""
+__all__ = ["QUARANTINED", "Prepared", "Progress", "build_tokenizer", "prepare", "read_embodiment"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
     """The episodes of an export, by index, and what their numbers say."""
 
+    options: ExportOptions
+    """As they hold for these episodes."""
     layout: Layout
     sources: tuple[EpisodeSource, ...]
     splits: tuple[str, ...]
@@ -46,12 +47,27 @@ class Prepared:
     """Episodes that were not asked for, by reason."""
     quarantined: tuple[tuple[str, Edit], ...]
     """Place and mark of each episode of the dataset that is in quarantine, whether left out or asked for."""
+    grouping: Grouping
+    """Which of the episodes never part."""
+    strata: tuple[tuple[str, ...], ...]
+    """Of each episode, what the splits should have in about equal shares."""
+    unsaid: Mapping[str, int]
+    """Episodes that don't say what the selection asks for, by field."""
 
     @property
     def empty(self) -> tuple[str, ...]:
         """Episodes of which no step is a row, by place."""
         pairs = zip(self.sources, self.gathered, strict=True)
         return tuple(source.entry.place for source, g in pairs if g.num_rows == 0)
+
+    @property
+    def episodes_by_stratum(self) -> dict[str, dict[str, int]]:
+        """Episodes by stratum and split, the largest stratum first."""
+        total: dict[str, Counter[str]] = {}
+        for stratum, split in zip(self.strata, self.splits, strict=True):
+            total.setdefault(" / ".join(part or "not said" for part in stratum), Counter())[split] += 1
+        ordered = sorted(total.items(), key=lambda item: (-item[1].total(), item[0]))
+        return {name: {s: counts[s] for s in self.options.splits} for name, counts in ordered}
 
 
 def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress: Progress) -> Prepared:
@@ -60,12 +76,16 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
     Raises:
         ExportError: No episode or no row is left, embodiments are mixed, or an episode can't be read.
     """
-    entries, left_out = _select(dataset, options)
-    sources = tuple(
-        EpisodeSource(folder=dataset.path, entry=e, edits=dataset.edits.of(e.recording_id)) for e in entries
-    )
-    layout = Layout.build(read_embodiment(sources[0], num_workers), options)
-    splits = assign_splits([e.content_digest for e in entries], options.splits, options.seed)
+    chosen = choose(dataset, options, num_workers, progress)
+    sources, entries = chosen.sources, chosen.entries
+    embodiment = read_embodiment(sources[0], num_workers)
+    options = options.resolved(embodiment.name, embodiment.rate_hz)
+    layout = Layout.build(embodiment, options)
+    if options.idle is not None and layout.idle is not None:
+        options = replace(options, idle=layout.idle.filled(options.idle))
+    grouping = group_episodes(entries, chosen.labels, options.group_by)
+    strata = strata_of(entries, chosen.labels, options.stratify_by)
+    splits = assign_splits(grouping.groups, options.splits, options.seed, strata)
     first = next(iter(options.splits))
     units = [
         GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first)
@@ -83,47 +103,23 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
         _run_gather(train, hungry, num_workers, progress)
         again = (again[0] and action.next_pass(), again[1] and state is not None and state.next_pass())
     return Prepared(
+        options=options,
         layout=layout,
         sources=sources,
         splits=tuple(splits),
         gathered=tuple(gathered),
         action=action.finish(),
         state=None if state is None else state.finish(),
-        left_out=left_out,
+        left_out=chosen.left_out,
         quarantined=tuple(
             (e.place, dataset.quarantined[e.recording_id])
             for e in dataset.entries
             if e.recording_id in dataset.quarantined
         ),
+        grouping=grouping,
+        strata=tuple(strata),
+        unsaid=chosen.unsaid,
     )
-
-
-def _select(dataset: Dataset, options: ExportOptions) -> tuple[list[Entry], dict[str, int]]:
-    left_out: dict[str, int] = {"dropped by an edit": len(dataset.dropped)}
-    entries = []
-    for entry in dataset.entries:
-        if options.quarantined == "leave_out" and entry.recording_id in dataset.quarantined:
-            reason = QUARANTINED
-        elif options.embodiment is not None and entry.embodiment != options.embodiment:
-            reason = f"embodiment {entry.embodiment}"
-        elif options.outcomes is not None and entry.outcome not in options.outcomes:
-            reason = f"outcome {entry.outcome or 'not said'}"
-        else:
-            entries.append(entry)
-            continue
-        left_out[reason] = left_out.get(reason, 0) + 1
-    if not entries:
-        raise ExportError(f"none of {len(dataset.entries)} episodes is left to export; {_reasons(left_out) or 'empty'}")
-    names = sorted({e.embodiment for e in entries})
-    if len(names) > 1:
-        raise ExportError(f"episodes are of {len(names)} embodiments, {', '.join(names)}; choose one of them")
-    if len({e.embodiment_digest for e in entries}) > 1:
-        raise ExportError(f"episodes were made with different schemas of {names[0]}; ingest them again with one schema")
-    return entries, {k: v for k, v in left_out.items() if v}
-
-
-def _reasons(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in counts.items() if count)
 
 
 def _embodiment_of(source: EpisodeSource) -> Embodiment:
@@ -145,8 +141,6 @@ def _run_gather(
     progress: Progress,
 ) -> list[Gathered]:
     """Look at episodes in any order; the statistics are exact, so the order does not matter."""
-    import dataclasses
-
     found: dict[int, Gathered] = {}
     for done, outcome in enumerate(run(gather, units, workers=num_workers), start=1):
         if isinstance(outcome, Failed):
@@ -155,7 +149,7 @@ def _run_gather(
         for accumulator, values in zip(accumulators, (result.targets, result.state), strict=True):
             if accumulator is not None and values is not None:
                 accumulator.add(values)
-        found[outcome.index] = dataclasses.replace(result, targets=None, state=None)
+        found[outcome.index] = replace(result, targets=None, state=None)
         progress(done, len(units), "reading episodes")
     return [found[i] for i in range(len(units))]
 
@@ -165,7 +159,7 @@ def _require_rows(gathered: Sequence[Gathered], splits: Sequence[str], first: st
         return
     refused = sum_refused(gathered)
     where = f"of split {first}" if any(g.num_rows for g in gathered) else "of the dataset"
-    raise ExportError(f"no step {where} can be a row; {_reasons(refused) or 'there are no steps'}")
+    raise ExportError(f"no step {where} can be a row; {reasons(refused) or 'there are no steps'}")
 
 
 def build_tokenizer(

@@ -1,5 +1,6 @@
 """From an episode to rows: which steps count, which are refused and why, and the numbers of those that count."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -13,7 +14,10 @@ from ..embodiment import Camera, Embodiment, Signal
 from ..episode import Episode, Steps
 from ..errors import ExportError
 from ..units import Mode
+from ._idle import REASON as IDLE
+from ._idle import IdleRule, idle_steps
 from ._options import ExportOptions
+from ._zones import cuts_of, zones
 
 __all__ = ["EpisodeRows", "Layout", "rows_of"]
 
@@ -32,6 +36,10 @@ class Layout:
     cameras: tuple[Camera, ...]
     representation: Representation
     rule: ChunkRule
+    cross: tuple[str, ...] = ()
+    """Of `CROSSABLE`, what chunks may cross and rows may lie in."""
+    idle: IdleRule | None = None
+    """Steps that are no rows, for nothing moves there; None: they are."""
 
     @classmethod
     def build(cls, embodiment: Embodiment, options: ExportOptions) -> Self:
@@ -59,6 +67,8 @@ class Layout:
             cameras=cameras,
             representation=Representation.build(action, embodiment.proprioception, target),
             rule=ChunkRule(horizon=options.horizon, chunk_end=ChunkEnd(options.chunk_end)),
+            cross=options.cross,
+            idle=None if options.idle is None else IdleRule.build(options.idle, embodiment),
         )
 
     @property
@@ -108,6 +118,9 @@ class EpisodeRows:
     subtasks: list[str]
     refused: dict[str, int] = field(default_factory=dict)
     """Steps that are no rows, by the first reason that applies."""
+    idle: dict[str, int] | None = None
+    """Steps that are no rows only because nothing moves there, by task; None where that was not asked or can't be said.
+    """
     counts: ChunkCounts = field(default_factory=ChunkCounts)
 
     def __len__(self) -> int:
@@ -139,13 +152,22 @@ def rows_of(episode: Episode, layout: Layout) -> EpisodeRows:
     refuse(~_is_finite(state), "the state is not finite")
     for camera in layout.cameras:
         refuse(_has_no_image(steps, camera.name), f"no image of {camera.name}")
-    chunks, counts = layout.representation.chunk(action, _reference(steps, layout), action_valid, layout.rule)
+    own_zones = zones(episode, layout.cross)
+    for zone in own_zones:
+        refuse(_between(len(steps), zone.start, zone.stop), zone.reason)
+    cuts = cuts_of(episode, own_zones, layout.cross)
+    chunks, counts = layout.representation.chunk(action, _reference(steps, layout), action_valid, layout.rule, cuts)
     begins = np.zeros(len(steps), dtype=np.bool_)
     begins[chunks.start] = True
     if layout.rule.chunk_end is ChunkEnd.DROP:
         is_whole = action_valid & _is_finite(action)
-        refuse(~begins & _is_short(is_whole, layout.rule.horizon), "the chunk is shorter than the horizon")
+        is_short = _is_short(is_whole, layout.rule.horizon, cuts)
+        refuse(~begins & is_short, "the chunk is shorter than the horizon")
     refuse(~begins, "the observation that the action is relative to is not finite")
+    idle = None if layout.idle is None else idle_steps(episode, layout.idle)
+    would_be = kept.copy()
+    for part, mask in (idle or {}).items():
+        refuse(mask, IDLE.format(part))
     row = np.flatnonzero(kept)
     chosen = np.flatnonzero(kept[chunks.start])
     time_ns = steps.time_ns
@@ -162,8 +184,15 @@ def rows_of(episode: Episode, layout: Layout) -> EpisodeRows:
         tasks=tasks,
         subtasks=subtasks,
         refused=refused,
+        idle=None if idle is None else dict(Counter(_texts(episode, np.flatnonzero(would_be & ~kept))[0])),
         counts=counts,
     )
+
+
+def _between(count: int, start: int, stop: int) -> BoolArray:
+    mask = np.zeros(count, dtype=np.bool_)
+    mask[start:stop] = True
+    return mask
 
 
 def _vector(
@@ -206,10 +235,12 @@ def _is_finite(values: NDArray[np.float64]) -> BoolArray:
     return np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
 
 
-def _is_short(is_whole: BoolArray, horizon: int) -> BoolArray:
-    """True at steps from which on fewer than H targets follow without a break."""
+def _is_short(is_whole: BoolArray, horizon: int, cuts: NDArray[np.int64]) -> BoolArray:
+    """True at steps from which on fewer than H targets follow without a break or a cut."""
     before = np.concatenate([[0], np.cumsum(is_whole)])
     ends = np.minimum(np.arange(len(is_whole)) + horizon, len(is_whole))
+    edges = np.append(cuts[cuts < len(is_whole)], len(is_whole))
+    ends = np.minimum(ends, edges[np.searchsorted(edges, np.arange(len(is_whole)), side="right")])
     short: BoolArray = before[ends] - before[:-1] < horizon
     return short
 

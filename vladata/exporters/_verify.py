@@ -177,6 +177,7 @@ def _compare_splits(manifest: _Manifest) -> list[str]:
     """Whether splits are disjoint in content, and as large as stated."""
     problems = []
     split_of: dict[str, str] = {}
+    split_of_group: dict[str, str] = {}
     rows: dict[str, int] = {}
     for episode in manifest.episodes:
         content, split = str(episode["content_digest"]), str(episode["split"])
@@ -184,6 +185,9 @@ def _compare_splits(manifest: _Manifest) -> list[str]:
             problems.append(
                 f"{MANIFEST}: episodes of equal content {content[:12]} are in {split_of[content]} and {split}"
             )
+        group = str(episode.get("group", content))
+        if split_of_group.setdefault(group, split) != split:
+            problems.append(f"{MANIFEST}: group {group} of episodes is in {split_of_group[group]} and {split}")
         rows[split] = rows.get(split, 0) + _int(episode["rows"])
     for name in sorted(rows.keys() | manifest.splits.keys()):
         stated = _int(manifest.splits.get(name, {}).get("rows"))

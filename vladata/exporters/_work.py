@@ -226,6 +226,8 @@ def _digest(job: Job, unit: ShardUnit) -> str:
             "schema": unit.schema.hex(),
             "state": [s.name for s in unit.layout.state],
             "action": [s.name for s in unit.layout.action],
+            "cross": unit.layout.cross,
+            "idle": unit.layout.idle and dataclasses.asdict(unit.layout.idle),
             "tokenizer": job.tokenizer.digest,
             "prompts": [unit.prompts.to_dict(), None if base is None else base.sha256],
             "row_group_rows": unit.row_group_rows,

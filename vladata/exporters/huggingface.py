@@ -19,13 +19,15 @@ from ._folder import ORIGIN, claim, write_bytes
 from ._journal import roll_back
 from ._loss import Sample, measure_loss
 from ._options import ExportOptions
-from ._plan import Plan, Split, count_splits, guess_bytes, sum_refused
+from ._plan import Plan, Split, sum_refused
 from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
+from ._preview import make_plan, require_idle_limit
 from ._prompts import build_prompts
+from ._recipe import read_recipe
 from ._retokenize import Retokenized, RetokenizePlan, plan_retokenize, retokenize, undo_retokenize
 from ._sample import ShardRows, held_out
 from ._verify import VerifyResult, verify
-from ._work import Job, Written, cut_all, write_shards
+from ._work import Job, Written, write_shards
 
 __all__ = [
     "ExportOptions",
@@ -38,6 +40,7 @@ __all__ = [
     "export",
     "plan",
     "plan_retokenize",
+    "read_recipe",
     "retokenize",
     "undo_retokenize",
     "verify",
@@ -67,6 +70,13 @@ class ExportResult:
     """Shards that an earlier run had written."""
     quarantined: int = 0
     """Episodes in quarantine that are left out."""
+    idle: int = 0
+    """Of the refused steps, those that were asked to be left out because nothing moves there."""
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether something is missing that nobody asked to be left out."""
+        return bool(self.quarantined) or sum(self.refused.values()) > self.idle
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -86,24 +96,10 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
         ExportError: The dataset can't be exported so. Also SchemaError, TokenizeError and PluginNotFoundError.
     """
     prepared = prepare(dataset, options, workers, progress)
-    base = _read_base(options)
+    options, base = prepared.options, _read_base(options)
     tokenizer = build_tokenizer(prepared, options, base, workers, progress)
-    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)
-    gathered = prepared.gathered
-    sizes = [guess_bytes(g, prepared.layout, options) for g in gathered]
-    shards = cut_all(prepared, options, sizes)
-    guessed = {
-        s.file: sum(sizes[p.episode_index] * (p.stop - p.start) // gathered[p.episode_index].num_rows for p in s.pieces)
-        for s in shards
-    }
-    return Plan(
-        splits=count_splits(shards, guessed, options.splits),
-        files=tuple(s.file for s in shards),
-        steps=sum(g.counts.num_steps for g in gathered),
-        refused=sum_refused(gathered),
-        left_out=prepared.left_out,
-        empty=prepared.empty,
-    )
+    build_prompts(prepared.layout, options, tokenizer, base, prepared.state)  # refused here already if it can't be
+    return make_plan(prepared, tokenizer, workers, progress)
 
 
 def export(
@@ -130,6 +126,8 @@ def export(
     with claim(out) as folder:
         roll_back(out)
         prepared = prepare(dataset, options, workers, progress)
+        require_idle_limit(prepared)
+        options = prepared.options
         base = _read_base(options)
         tokenizer = build_tokenizer(prepared, options, base, workers, progress)
         job = Job(
@@ -160,6 +158,7 @@ def export(
         tokenizer_digest=job.tokenizer.digest,
         kept=written.kept,
         quarantined=prepared.left_out.get(QUARANTINED, 0),
+        idle=sum(sum((g.idle or {}).values()) for g in prepared.gathered),
     )
 
 

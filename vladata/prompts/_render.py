@@ -154,6 +154,29 @@ class Renderer:
         words = None if self.code_text is None else self.code_text.render(codes)
         return self._fill(fields, None, _Actions(texts=words, ids=ids, loss=loss), images)
 
+    def given(self, fields: Sequence[Mapping[str, str]]) -> TokenRows:
+        """The ids that a model is given to go on from: all before the first that carries loss.
+
+        For OpenVLA's template they end with the id of the lone space, as its inference has it.
+
+        Args:
+            fields: Texts by field, see `FIELDS`, N of them.
+
+        Raises:
+            TokenizeError: There is no base tokenizer, or the template gives messages; a field is missing.
+        """
+        rendered = self._fill(
+            fields, [""] * len(fields), _Actions(texts=None, ids=_no_rows(len(fields)), loss=None), ()
+        )
+        if rendered.input_ids is None or rendered.loss_mask is None:
+            raise TokenizeError(
+                f"prompt {self.template.name} gives no ids here; must have a base tokenizer and no messages"
+            )
+        ids = rendered.input_ids
+        mask = TokenRows(values=rendered.loss_mask.astype(np.int64), offsets=ids.offsets)
+        ends = [int(np.argmax(mask[n])) if mask[n].any() else len(mask[n]) for n in range(len(fields))]
+        return TokenRows.of([ids[n][:end] for n, end in enumerate(ends)])
+
     def _fill(
         self,
         fields: Sequence[Mapping[str, str]],
@@ -334,6 +357,10 @@ def _rows(rows: Sequence[tuple[int, ...]]) -> TokenRows:
     lengths = np.fromiter((len(r) for r in rows), dtype=np.int64, count=len(rows))
     values = np.fromiter((i for r in rows for i in r), dtype=np.int64, count=int(lengths.sum()))
     return TokenRows(values=values, offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def _no_rows(count: int) -> TokenRows:
+    return TokenRows(values=np.empty(0, dtype=np.int64), offsets=np.zeros(count + 1, dtype=np.int64))
 
 
 def _repeated(ids: tuple[int, ...], count: int) -> TokenRows:
