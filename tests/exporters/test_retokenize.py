@@ -22,6 +22,7 @@ from vladata.exporters.huggingface import (
     ExportOptions,
     export,
     plan_retokenize,
+    read_recipe,
     retokenize,
     undo_retokenize,
     verify,
@@ -127,6 +128,7 @@ def test_rows_card_and_manifest_are_those_of_a_fresh_export(
     manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (made, fresh)]
     sizes = [{f["file"]: f for f in m.pop("files")} for m in manifests]
     digests = [m.pop("content_digest") for m in manifests]
+    assert manifests[0].pop("base")["tokenizer"] == options_of(start, language_model).tokenizer
     for manifest in manifests:
         for split in manifest["splits"].values():
             split.pop("bytes")
@@ -371,3 +373,17 @@ def test_datasets_reads_the_new_rows_and_no_old_cache(out: Path, tmp_path: Path,
     streamed = [r["action_codes"] for r in load_dataset(str(out), split="train", streaming=True, cache_dir=cache)]
     fresh = load_dataset(str(exports["new"]), split="train", cache_dir=cache)["action_codes"][:]
     assert after == streamed == fresh != before
+
+
+def test_a_recipe_and_what_goes_before_it(out: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("recipe: 1\ntokenizer: {scheme: openvla_bins}\n")
+    options = read_recipe(recipe)
+    made = tmp_path / "by recipe"
+    export(Dataset.open(tmp_path / "dataset"), made, options, workers=0)
+    before = tree(made)
+    retokenize(made, NEW, workers=0)
+    assert "before what it says: `codec_options`, `tokenizer`." in (made / "README.md").read_text()
+    assert verify(made, workers=0).problems == ()
+    retokenize(made, options, workers=0)
+    assert tree(made) == before

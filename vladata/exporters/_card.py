@@ -1,13 +1,11 @@
 """The dataset card: filled from the data, so that it can't say what is not so."""
 
-import re
-
 import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
 from ._card_prompts import prompt_section
-from ._card_tokens import actions, coded_as, columns, defects, description, lost, tags
+from ._card_tokens import actions, coded_as, columns, defects, description, lost, recipe_section, tags
 from ._files import Finished
 from ._folder import DATA
 from ._gather import AGE_UNIT_NS
@@ -42,7 +40,7 @@ def make_card(finished: Finished) -> str:
         lost(facts),
         _refused(finished),
         _quarantine(finished),
-        _recipe(finished),
+        recipe_section(facts),
         defects(facts),
         columns(facts),
         prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names),
@@ -240,18 +238,6 @@ def _quarantine(finished: Finished) -> str:
     more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
     head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
-
-
-def _recipe(finished: Finished) -> str:
-    options = finished.job.options
-    recipe = options.recipe
-    if recipe is None:
-        return ""
-    names = ", ".join(map(code, options.overridden))
-    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
-    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
 
 
 def _loading(finished: Finished) -> str:

@@ -26,6 +26,7 @@ __all__ = [
     "defects",
     "description",
     "lost",
+    "recipe_section",
     "retokenized_card",
     "tags",
     "token_notes",
@@ -57,6 +58,9 @@ class TokenFacts:
     """`input_ids` of the longest row; 0 where there are none."""
     state_names: Sequence[str]
     cameras: Sequence[str]
+    recipe: Mapping[str, object] | None
+    overridden: Sequence[str]
+    """Options that are not the recipe's."""
 
 
 def tags(scheme: str) -> list[str]:
@@ -161,6 +165,18 @@ def columns(facts: TokenFacts) -> str:
     return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}"
 
 
+def recipe_section(facts: TokenFacts) -> str:
+    """The recipe that the export was made by, and what was asked for beside it; empty where there was none."""
+    recipe = facts.recipe
+    if recipe is None:
+        return ""
+    names = ", ".join(map(code, facts.overridden))
+    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
+    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
+
+
 def _number(value: float) -> str:
     return f"{value:.5g}"
 
@@ -203,7 +219,8 @@ def retokenized_card(card: str, old_scheme: str, facts: TokenFacts) -> str:
         ExportError: The card is none of an export.
     """
     prompt = prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names)
-    made = {_heading(s): s for s in (actions(facts), lost(facts), defects(facts), columns(facts), prompt)}
+    texts = (actions(facts), lost(facts), defects(facts), columns(facts), prompt, recipe_section(facts))
+    made = {_heading(s): s for s in texts if s}
     head, *sections = _sections(card)
     match = re.fullmatch(r"---\n(.*?)---\n\n(.*)", head, re.DOTALL)
     if match is None or not made.keys() <= {_heading(s) for s in sections}:

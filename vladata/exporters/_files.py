@@ -175,6 +175,8 @@ class Finished:
             most_ids=self.most_ids,
             state_names=layout.state_names,
             cameras=[c.name for c in layout.cameras],
+            recipe=self.job.options.recipe,
+            overridden=self.job.options.overridden,
         )
 
 

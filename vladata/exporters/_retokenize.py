@@ -238,6 +238,7 @@ def _facts(job: Job, tails: Tails) -> TokenFacts:
     targets = sum(f.num_targets for f in tails.facts)
     clipped = {n: sum(f.num_clipped[d] for f in tails.facts) for d, n in enumerate(tokenizer.names)}
     sample = held_out(export.path, export.shards, export.first_split, export.shape, job.workers)
+    recipe = export.options.get("recipe")
     return TokenFacts(
         tokenizer=tokenizer,
         statistics=export.statistics,
@@ -254,6 +255,8 @@ def _facts(job: Job, tails: Tails) -> TokenFacts:
         most_ids=max(f.most_ids for f in tails.facts),
         state_names=column_names(export.manifest, "state"),
         cameras=job.prompts.cameras,
+        recipe=recipe if isinstance(recipe, dict) else None,
+        overridden=_overridden(job),
     )
 
 
@@ -266,6 +269,22 @@ def _notes(job: Job, clipped: Mapping[str, int], counts: tuple[int, int]) -> lis
     said = {_plain(n) for n in token_notes(export.tokenizer, export.prompts, known, counts)}
     new = token_notes(job.tokenizer, job.prompts, clipped, counts)
     return [_plain(n) for n in new] + [n for n in old if n not in said]
+
+
+def _first_options(export: StoredExport) -> dict[str, object]:
+    """Options of the export before it was retokenized for the first time, those that retokenizing changes."""
+    kept = export.manifest.get("base")
+    return dict(kept) if isinstance(kept, dict) else {k: export.options.get(k) for k in (*TOKEN_OPTIONS, "overridden")}
+
+
+def _overridden(job: Job) -> list[str]:
+    """Options that are not those of the export's recipe."""
+    if job.export.options.get("recipe") is None:
+        return []
+    first = _first_options(job.export)
+    old = first.get("overridden")
+    changed = {k for k in TOKEN_OPTIONS if job.decided[k] != first.get(k)}
+    return sorted({*(map(str, old) if isinstance(old, list) else ()), *changed})
 
 
 def _plain(note: str) -> str:
@@ -281,11 +300,14 @@ def _manifest(job: Job, facts: TokenFacts, tails: Tails, files: Mapping[str, byt
     ]
     ours = (README, f"{TOKENIZER}/", f"{TEXT_TOKENIZER}/")
     others = [f for f in old_lines if not is_shard(f) and not str(f["file"]).startswith(ours)]
+    # Kept as long as there is a way back to them.
+    kept = {"base": _first_options(job.export)} if any("base" in line for line in tails.lines) else {}
     return manifest_bytes(
         {
-            **manifest,
+            **{k: v for k, v in manifest.items() if k != "base"},
+            **kept,
             "content_digest": facts.content_digest,
-            "options": {**job.export.options, **job.decided},
+            "options": {**job.export.options, **job.decided, "overridden": _overridden(job)},
             "tokenizer_digest": facts.tokenizer.digest,
             "prompt": {**job.prompts.to_dict(), "most_ids": facts.most_ids},
             "splits": _splits(job.export, tails.lines),
