@@ -24,6 +24,7 @@ NAMES = (
     "listing",
     "startup",
     "timing",
+    "tokenize",
     "validate",
     "validate_many",
 )

@@ -1,8 +1,13 @@
 """The action tokenizer: physical units to ids and back, stored and refused."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +19,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from vladata import plugins
-from vladata.action_tokenizer import FILE_NAME, IDS_FILE_NAME, ActionTokenizer
+from vladata.action_tokenizer import FILE_NAME, IDS_FILE_NAME, ActionTokenizer, EmbodimentFacts
 from vladata.actions.chunks import ChunkEnd, ChunkRule
 from vladata.actions.normalization import Normalization, NormalizationMode, passes_through
 from vladata.actions.representation import Representation
 from vladata.actions.statistics import gather_statistics
-from vladata.documents import canonical_json
+from vladata.canonical import canonical_json
 from vladata.embodiment import Signal
 from vladata.errors import TokenizeError
 from vladata.units import Kind, Mode, RotationConvention, Unit
@@ -383,6 +388,61 @@ class TestStored:
         with pytest.raises(TokenizeError, match=message):
             ActionTokenizer.load(tmp_path)
 
+    def test_the_digest_does_not_change_with_the_packages_that_wrote_it(self, tmp_path: Path) -> None:
+        tokenizer = build()
+        tokenizer.save(tmp_path)
+        document = json.loads((tmp_path / FILE_NAME).read_text())
+        assert document["created_with"]["numpy"] == np.__version__
+
+        document["created_with"] = {"vladata": "9.9"}
+        (tmp_path / FILE_NAME).write_text(json.dumps(document))
+
+        assert ActionTokenizer.load(tmp_path).digest == document["digest"] == tokenizer.digest
+
+    def test_it_says_whom_it_belongs_to_and_what_decoding_does(self, tmp_path: Path) -> None:
+        facts = EmbodimentFacts(name="arm", version=2, digest="ab" * 32)
+        tokenizer = dataclasses.replace(build(), embodiment=facts)
+
+        tokenizer.save(tmp_path)
+
+        stored = json.loads((tmp_path / FILE_NAME).read_text())
+        assert stored["embodiment"] == {"name": "arm", "version": 2, "digest": "ab" * 32}
+        assert stored["decoder"] == {"default": "strict", "on_error": "raise", "clips": False}
+        assert stored["codes_per_chunk"] == 24
+        assert ActionTokenizer.load(tmp_path).embodiment == facts
+        assert tokenizer.digest != build().digest
+
+    def test_it_is_found_as_text_and_inside_of_an_export(self, tmp_path: Path) -> None:
+        build().save(tmp_path / "out" / "action_tokenizer")
+
+        for path in (tmp_path / "out", str(tmp_path / "out"), str(tmp_path / "out" / "action_tokenizer")):
+            assert ActionTokenizer.load(path) == build()
+
+    def test_numbers_that_are_whole_are_stored_like_others(self, tmp_path: Path) -> None:
+        whole = dataclasses.replace(build(), rate_hz=10)
+        whole.save(tmp_path / "whole")
+        build().save(tmp_path / "other")
+
+        assert (tmp_path / "whole" / FILE_NAME).read_bytes() == (tmp_path / "other" / FILE_NAME).read_bytes()
+
+    def test_a_very_long_chunk_is_stored_within_the_limits(self, tmp_path: Path) -> None:
+        long = dataclasses.replace(build(), horizon=4096)
+        wide = [f"d{i}" for i in range(64)]
+        dims = [{"name": n, "kind": Kind.OTHER, "unit": Unit.ONE, "mode": Mode.ABSOLUTE} for n in wide]
+        action = Signal.model_validate({"name": "target", "dimensions": dims})
+        ends = np.stack([np.full(64, -1 / 3), np.full(64, 2 / 3)])
+        huge = dataclasses.replace(
+            build(),
+            horizon=1100,
+            representation=Representation.build([action], []),
+            normalization=Normalization.fit(gather_statistics(lambda: [ends], wide), NormalizationMode.MIN_MAX),
+        )
+
+        for tokenizer, count in ((long, 3), (huge, 1)):
+            tokenizer.save(tmp_path)
+            assert len(json.loads((tmp_path / FILE_NAME).read_text())["test_vectors"]["chunks"]) == count
+            assert ActionTokenizer.load(tmp_path) == tokenizer
+
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(TokenizeError, match=r"action_tokenizer.json is missing"):
             ActionTokenizer.load(tmp_path)
@@ -392,12 +452,199 @@ class TestStored:
             ActionTokenizer.load(tmp_path)
 
 
+class TestHostile:
+    """A bundle of a stranger: an error of one line, and nothing else."""
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda d: d.update(horizon=10**9), "horizon is 1000000000; must be 1 to 4096"),
+            (lambda d: d.update(horizon=10**400), "horizon: a whole number beyond 64 bits"),
+            (lambda d: d.update(horizon="4"), "action_tokenizer: horizon: '4'; must be a whole number"),
+            (lambda d: d.update(horizon=True), "action_tokenizer: horizon: true; must be a whole number"),
+            (lambda d: d.update(rate_hz="10"), "action_tokenizer: rate_hz: '10'; must be a number"),
+            (lambda d: d.update(rate_hz=10**400), "rate_hz: a whole number beyond 64 bits"),
+            (lambda d: d.update(chunk_end=["pad"]), "action_tokenizer: chunk_end: a list of 1; must be text"),
+            (lambda d: d.update(num_codes=255), "num_codes is not that of the tokenizer that it describes"),
+            (lambda d: d.update(codes_per_chunk=None), "codes_per_chunk is not that of the tokenizer"),
+            (lambda d: d.update(decoder={"default": "relaxed"}), "decoder is not that of the tokenizer"),
+            (lambda d: d.update(vocabulary={}), "action_token_ids.json"),
+            (lambda d: d.update(embodiment="arm"), "embodiment: 'arm'; must be an object"),
+            (lambda d: d.update(embodiment={"name": "arm"}), "embodiment.version: missing"),
+            (lambda d: d.update({"ac\x1b[31mtion\n": 1}), "action_tokenizer.json: action : unexpected"),
+            (lambda d: d.update(scheme="../../x"), "scheme is unknown"),
+            (lambda d: d.update(codec_files={"../x.json": ""}), "must be a plain path inside the folder"),
+            (lambda d: d.update(codec_files={"/etc/x.json": ""}), "must be a plain path inside the folder"),
+            (lambda d: d.update(codec_files={"tokenizer.json": ""}), "tokenizer.json is missing in"),
+            (lambda d: d.update(codec_files={f"f{i}.json": "" for i in range(99)}), "99 codec_files; must be at most"),
+            (lambda d: d["test_vectors"].update(chunks=[[[1e308] * 6] * 4]), "test vector"),
+            (lambda d: d["test_vectors"].update(chunks=[[[True] * 6] * 4]), "must hold numbers"),
+            (lambda d: d["test_vectors"].update(chunks=[[[10**30] * 6] * 4]), "must hold numbers"),
+            (lambda d: d["test_vectors"].update(codes=[[10**30]]), "rows of integers"),
+            (lambda d: d["test_vectors"].update(codes=[[[1], [1, 2]]]), "rows of integers"),
+            (lambda d: d["test_vectors"].update(decoded=[]), "test_vectors.decoded"),
+            (lambda d: d["test_vectors"].update(state=[]), "test_vectors.state is given; must be null"),
+            (lambda d: d["test_vectors"].update(num_clipped=[1]), "clipped differently"),
+            (lambda d: d["normalization"].update(low=[-1e308] * 6, high=[1e308] * 6), "must be finite"),
+            (lambda d: d["representation"]["dimensions"][0].update(unit="mile"), "dimensions.0.unit: 'mile'; must be"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line(
+        self, tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+    ) -> None:
+        build().save(tmp_path)
+        resign(tmp_path, change)
+
+        with pytest.raises(TokenizeError, match=re.escape(message)) as caught:
+            ActionTokenizer.load(tmp_path)
+        assert len(str(caught.value).splitlines()) == 1
+        assert len(str(caught.value)) < 1000
+
+    @pytest.mark.parametrize("name", [FILE_NAME, IDS_FILE_NAME])
+    def test_links_out_of_the_folder_are_refused(self, tmp_path: Path, name: str) -> None:
+        folder = tmp_path / "bundle"
+        build(vocabulary=tail).save(folder)
+        (folder / name).rename(tmp_path / "elsewhere.json")
+        (folder / name).symlink_to(tmp_path / "elsewhere.json")
+
+        with pytest.raises(TokenizeError, match=rf"^{name} is a link out of its folder; must be a file in "):
+            ActionTokenizer.load(folder)
+
+    def test_links_of_the_hub_s_cache_lead_to_its_own_blobs(self, tmp_path: Path) -> None:
+        snapshot, blobs = tmp_path / "datasets--me--it" / "snapshots" / "abc", tmp_path / "datasets--me--it" / "blobs"
+        blobs.mkdir(parents=True)
+        for file in build(vocabulary=tail).save(snapshot / "action_tokenizer"):
+            file.rename(blobs / file.name)
+            file.symlink_to(Path("../../../blobs") / file.name)
+
+        assert ActionTokenizer.load(snapshot) == build(vocabulary=tail)
+
+    def test_what_is_no_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "folder" / FILE_NAME).mkdir(parents=True)
+        os.mkfifo(tmp_path / FILE_NAME)
+
+        for folder in (tmp_path, tmp_path / "folder"):
+            with pytest.raises(TokenizeError, match=rf"^{FILE_NAME} in .* is no file; must be one$"):
+                ActionTokenizer.load(folder)
+
+    def test_files_that_are_too_large_are_not_parsed(self, tmp_path: Path) -> None:
+        with (tmp_path / FILE_NAME).open("wb") as file:
+            file.truncate(1 << 40)  # a hole: takes no room
+        with pytest.raises(TokenizeError, match=r"has 1,099,511,627,776 bytes; must have at most 33,554,432"):
+            ActionTokenizer.load(tmp_path)
+        (tmp_path / FILE_NAME).write_text('{"a": [' + "[]," * 5_000_000 + "[]]}")
+        with pytest.raises(TokenizeError, match=r"holds 10,000,003 values; must hold at most 4,000,000"):
+            ActionTokenizer.load(tmp_path)
+
+    def test_a_codec_s_file_that_is_altered_missing_or_too_large_is_refused(self, tmp_path: Path) -> None:
+        chunks = np.clip(np.random.default_rng(0).normal(0, 0.3, (200, 4, 6)), -1, 1)
+        codec = plugins.load("tokenizers", "fast").Codec.fit(chunks)
+        dataclasses.replace(build(), scheme="fast", codec=codec).save(tmp_path)
+        file = tmp_path / "bpe_tokenizer" / "tokenizer.json"
+        whole = file.read_bytes()
+        ActionTokenizer.load(tmp_path)
+
+        file.write_bytes(whole + b" ")
+        with pytest.raises(TokenizeError, match=r"^bpe_tokenizer/tokenizer.json was altered: its digest does not fit"):
+            ActionTokenizer.load(tmp_path)
+        resign(tmp_path, lambda d: d["codec_files"].update({"bpe_tokenizer/tokenizer.json": sha256(file)}))
+        with pytest.raises(
+            TokenizeError, match=r"bpe_tokenizer/tokenizer.json is not tokenizer.json; must be the same"
+        ):
+            ActionTokenizer.load(tmp_path)
+        with file.open("wb") as hole:
+            hole.truncate(9 << 20)
+        with pytest.raises(
+            TokenizeError, match=r"^bpe_tokenizer/tokenizer.json has 9,437,184 bytes; must have at most"
+        ):
+            ActionTokenizer.load(tmp_path)
+        file.unlink()
+        with pytest.raises(TokenizeError, match=r"^bpe_tokenizer/tokenizer.json is missing in "):
+            ActionTokenizer.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        "content",
+        ['{"a":' * 50_000, "[" * 900 + "]" * 900, '{"format": "\\ud800"}', '{"format_version": 1' + "0" * 5000 + "}"],
+        ids=["cut", "deep", "half a character", "long number"],
+    )
+    def test_odd_json_is_refused(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / FILE_NAME).write_text(content)
+
+        with pytest.raises(TokenizeError, match=FILE_NAME):
+            ActionTokenizer.load(tmp_path)
+
+    @pytest.mark.parametrize("scheme", plugins.names("tokenizers"))
+    @pytest.mark.parametrize("target", [None, Mode.CHUNK_RELATIVE])
+    def test_no_change_of_a_description_raises_anything_else(
+        self, scheme: str, target: Mode | None, tmp_path: Path
+    ) -> None:
+        build(scheme, target, vocabulary=tail, horizon=2).save(tmp_path)
+        whole = json.loads((tmp_path / FILE_NAME).read_text())
+        whole["test_vectors"] = {k: v and v[:3] for k, v in whole["test_vectors"].items()}
+        places = list(_places(whole, ()))
+
+        @settings(max_examples=50, deadline=None)
+        @given(st.lists(st.tuples(st.sampled_from(places), anything), min_size=1, max_size=2))
+        def change(changes: list[tuple[tuple[str | int, ...], Any]]) -> None:
+            (tmp_path / FILE_NAME).write_text(json.dumps(whole))
+            resign(tmp_path, lambda document: [_put(document, place, value) for place, value in changes])
+            with contextlib.suppress(TokenizeError):
+                ActionTokenizer.load(tmp_path)
+
+        change()
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.sampled_from([FILE_NAME, IDS_FILE_NAME]), st.integers(0, 5000), st.binary(max_size=8))
+    def test_no_damage_of_a_file_raises_anything_else(self, name: str, at: int, content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            build(vocabulary=tail, horizon=2).save(Path(folder))
+            file = Path(folder, name)
+            whole = file.read_bytes()
+            file.write_bytes(whole[:at] + content + whole[at + len(content) :])
+            with contextlib.suppress(TokenizeError):
+                ActionTokenizer.load(folder)
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+GONE = object()
+odd = st.sampled_from(["delta", "rotation", "quaternion_xyzw", "1", 0, -1, 1e308, 10**400, [], {}])
+anything = st.just(GONE) | st.recursive(
+    odd | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+def _places(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """All key paths of a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from _places(inner, (*path, key))
+
+
+def _put(document: Any, place: tuple[str | int, ...], value: Any) -> None:
+    """Change one value; places that an earlier change took away are left alone."""
+    with contextlib.suppress(TypeError, IndexError, KeyError):
+        for key in place[:-1]:
+            document = document[key]
+        if isinstance(document, dict) is not isinstance(place[-1], str):
+            return
+        if value is GONE:
+            del document[place[-1]]
+        else:
+            document[place[-1]] = value
+
+
 def resign(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a stored tokenizer and give it the digest of its new content."""
     document = json.loads((folder / FILE_NAME).read_text())
-    document.pop("digest")
     change(document)
-    document["digest"] = hashlib.sha256(canonical_json(document).encode()).hexdigest()
+    covered = {k: v for k, v in document.items() if k not in {"digest", "created_with"}}
+    document["digest"] = hashlib.sha256(canonical_json(covered).encode()).hexdigest()
     (folder / FILE_NAME).write_text(json.dumps(document))
 
 

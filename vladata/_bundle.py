@@ -1,28 +1,42 @@
-"""The files of a stored action tokenizer: written whole, read within limits, compared by SHA-256."""
+"""The files of a stored action tokenizer: written whole, read within limits, compared by SHA-256.
+
+A bundle comes from strangers as often as not: nothing outside of its folder is read, nothing that is larger than any
+tokenizer is parsed, and what is wrong is a `TokenizeError` of one line.
+"""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .documents import canonical_json
+from .canonical import canonical_json
 from .errors import TokenizeError
-from .text import printable
+from .text import clip, printable
 from .tokenizers import Codes, TokenRows
 from .tokenizers._bins import code_rows
 
 __all__ = [
     "FILE_NAME",
+    "FORMAT",
+    "FORMAT_VERSION",
     "IDS_FILE_NAME",
+    "EmbodimentFacts",
+    "Head",
     "array",
+    "bundle_folder",
     "codec_files",
+    "description",
     "difference",
+    "digest",
     "lines",
     "listed",
+    "package_versions",
     "parsed",
     "read",
     "read_bytes",
@@ -33,8 +47,47 @@ __all__ = [
 
 FILE_NAME = "action_tokenizer.json"
 IDS_FILE_NAME = "action_token_ids.json"
+FORMAT = "vladata action tokenizer"
+FORMAT_VERSION = 1
+FOLDER_NAME = "action_tokenizer"
 _PLAIN_PATH = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)?\.json")
-MAX_BYTES = 256 << 20
+_NOT_COVERED = frozenset({"digest", "created_with"})
+
+MAX_BYTES = 32 << 20
+"""Of one file: chunks of 4096 steps of 64 dimensions have test vectors of about 14 MB."""
+MAX_VALUES = 4_000_000
+"""Of one JSON text; each takes about 100 bytes when it is parsed."""
+MAX_FILES = 16
+MAX_CODEC_BYTES = 8 << 20
+"""Of one file of a codec: a vocabulary of 65536 codes has about 3 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbodimentFacts:
+    """Which robot the actions belong to."""
+
+    name: str
+    version: int
+    digest: str
+    """SHA-256 of its schema, hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a description says in one word each."""
+
+    scheme: str
+    horizon: int
+    rate_hz: float
+    chunk_end: str
+    embodiment: EmbodimentFacts | None = None
+
+
+def bundle_folder(path: str | Path) -> Path:
+    """The folder with the tokenizer: itself, or inside of an export."""
+    folder = Path(path)
+    inner = folder / FOLDER_NAME
+    return inner if not (folder / FILE_NAME).exists() and inner.is_dir() else folder
 
 
 def listed(rows: Codes) -> list[list[int]]:
@@ -58,16 +111,30 @@ def difference(one: TokenRows, other: TokenRows) -> str | None:
     return one.place(int(different[0]), "codes") if len(different) else None
 
 
+def description(folder: Path) -> dict[str, object]:
+    """What `action_tokenizer.json` says, as its digest says."""
+    document = parsed(read(folder, FILE_NAME), FILE_NAME)
+    if document.get("format") != FORMAT or document.get("format_version") != FORMAT_VERSION:
+        found = clip(f"{document.get('format')} {document.get('format_version')}", 100)
+        raise TokenizeError(f"{FILE_NAME}: format is {printable(found)!r}; must be {FORMAT} {FORMAT_VERSION}")
+    if document.get("digest") != digest(document):
+        raise TokenizeError(f"{FILE_NAME} was altered: its digest does not fit its content")
+    return document
+
+
 def codec_files(folder: Path, listed: object) -> dict[str, bytes]:
     """The codec's files, each as its SHA-256 says."""
     if not isinstance(listed, dict):
         raise TokenizeError(f"{FILE_NAME}: codec_files must be an object")
+    if len(listed) > MAX_FILES:
+        raise TokenizeError(f"{FILE_NAME}: there are {len(listed)} codec_files; must be at most {MAX_FILES}")
     found = {}
-    for name, sha256 in listed.items():
+    for name, stored in listed.items():
         if not _PLAIN_PATH.fullmatch(name):
-            raise TokenizeError(f"{FILE_NAME}: codec file {printable(name)!r}; must be a plain path inside the folder")
-        content = read_bytes(folder / name)
-        if sha256(content) != sha256:
+            shown = clip(printable(name), 60)
+            raise TokenizeError(f"{FILE_NAME}: codec file {shown!r}; must be a plain path inside the folder")
+        content = read_bytes(folder, name, MAX_CODEC_BYTES)
+        if sha256(content) != stored:
             raise TokenizeError(f"{name} was altered: its digest does not fit its content")
         found[name] = content
     return found
@@ -78,7 +145,7 @@ def array(
 ) -> NDArray[np.float64 | np.int64]:
     try:
         array = np.array(vectors.get(name))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise TokenizeError(f"{FILE_NAME}: test_vectors.{name} must be an array") from error
     if array.dtype.kind not in ("iu" if kind is np.int64 else "iuf"):
         raise TokenizeError(f"{FILE_NAME}: test_vectors.{name} must hold numbers")
@@ -87,6 +154,22 @@ def array(
 
 def sha256(content: str | bytes) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def digest(document: Mapping[str, object]) -> str:
+    """SHA-256 of all that the description says; which packages wrote it does not count."""
+    return sha256(canonical_json({k: v for k, v in document.items() if k not in _NOT_COVERED}))
+
+
+def package_versions() -> dict[str, str]:
+    """What writes a description, for the record; packages that are not installed are left out."""
+    found = {}
+    for name in ("vladata", "numpy", "tokenizers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def lines(content: Mapping[str, object]) -> str:
@@ -102,28 +185,48 @@ def write(path: Path, content: bytes) -> Path:
     return path
 
 
-def read(path: Path) -> str:
+def read(folder: Path, name: str) -> str:
     try:
-        return read_bytes(path).decode()
+        return read_bytes(folder, name).decode()
     except UnicodeDecodeError as error:
-        raise TokenizeError(f"{path.name} is not UTF-8") from error
+        raise TokenizeError(f"{name} is not UTF-8") from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(folder: Path, name: str, limit: int = MAX_BYTES) -> bytes:
+    path = folder / name
+    if not path.exists():
+        raise TokenizeError(f"{name} is missing in {folder}")
+    if not path.resolve().is_relative_to(_root(folder)):
+        raise TokenizeError(f"{name} is a link out of its folder; must be a file in {folder}")
     if not path.is_file():
-        raise TokenizeError(f"{path.name} is missing in {path.parent}")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise TokenizeError(f"{path.name} has {size:,} bytes; must have at most {MAX_BYTES:,}")
-    return path.read_bytes()
+        raise TokenizeError(f"{name} in {folder} is no file; must be one")
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise TokenizeError(f"{name} has {path.stat().st_size:,} bytes; must have at most {limit:,}")
+    return content
+
+
+def _root(folder: Path) -> Path:
+    """What links may not leave: the folder itself.
+
+    In the cache of the Hugging Face hub, where the files of a snapshot are links to blobs beside it, all that the cache
+    holds of the repository.
+    """
+    real = folder.resolve()
+    snapshots = next((p for p in real.parents if p.name == "snapshots" and (p.parent / "blobs").is_dir()), None)
+    return real if snapshots is None else snapshots.parent
 
 
 def parsed(text: str, name: str) -> dict[str, object]:
+    values = sum(map(text.count, ",[{"))
+    if values > MAX_VALUES:
+        raise TokenizeError(f"{name} holds {values:,} values; must hold at most {MAX_VALUES:,}")
     try:
         content = json.loads(text)
-        canonical_json(content)  # refuses NaN and infinity, which JSON has not
+        canonical_json(content).encode()  # refuses NaN and infinity, which JSON has not, and halves of characters
     except (ValueError, RecursionError) as error:
-        raise TokenizeError(f"{name} is not JSON: {printable(str(error))}") from error
+        raise TokenizeError(f"{name} is not JSON: {clip(printable(str(error)), 200)}") from error
     if not isinstance(content, dict):
         raise TokenizeError(f"{name} must hold an object")
     return content

@@ -1,12 +1,15 @@
 """The action tokenizer: physical units ↔ codes ↔ ids, whole, stored beside the shards and run on the robot.
 
 A folder holds `action_tokenizer.json`, which describes itself, the codec's own files where it has some, and with a
-vocabulary `action_token_ids.json`, the map from codes to ids. One SHA-256 covers all of it, and test vectors are
-replayed on loading: a tokenizer that would give other codes or other actions than where it was made is refused.
+vocabulary `action_token_ids.json`, the map from codes to ids. One SHA-256 covers all of it but `created_with`, the
+packages that wrote it, and test vectors are replayed on loading: a tokenizer that would give other codes or other
+actions than where it was made is refused. numpy is all that loading, encoding and decoding need, and `tokenizers` for
+codecs with a file of it.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,41 +20,44 @@ from numpy.typing import ArrayLike, NDArray
 from . import plugins
 from ._bundle import (
     FILE_NAME,
+    FORMAT,
+    FORMAT_VERSION,
     IDS_FILE_NAME,
-    array,
+    EmbodimentFacts,
+    Head,
+    bundle_folder,
     codec_files,
-    difference,
+    description,
+    digest,
     lines,
-    listed,
+    package_versions,
     parsed,
     read,
     sha256,
-    token_rows,
     write,
 )
+from ._test_vectors import make_vectors, replay
 from .actions.chunks import MAX_HORIZON, ChunkEnd
 from .actions.normalization import Normalization
+from .actions.plain import from_plain, to_plain
 from .actions.representation import Representation
-from .actions.sampling import sample_chunks
-from .documents import canonical_json
 from .errors import PluginNotFoundError, TokenizeError
-from .text import printable
+from .text import clip, printable
 from .tokenizers import ActionCodec, Codes, Decoded, TokenRows
-from .tokenizers._bins import checked_chunks, code_rows
+from .tokenizers._bins import checked_chunks
 from .vocabulary import Vocabulary
 
-__all__ = ["FILE_NAME", "IDS_FILE_NAME", "ActionTokenizer"]
+__all__ = ["FILE_NAME", "IDS_FILE_NAME", "ActionTokenizer", "EmbodimentFacts"]
 
 FloatArray = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-FORMAT = "vladata action tokenizer"
-FORMAT_VERSION = 1
+_OTHER_KEYS = ("created_with", "digest", "test_vectors")
 
-_VECTOR_VALUES = 4096
-_TOLERANCE = 1e-9
-"""Of decoded values, relative to their dimension's scale: rotations go through the machine's own sines."""
+_DECODER = {"default": "strict", "on_error": "raise", "clips": False}
+"""What `decode` does: a wrong code is an error, and nothing is clipped; `decode_relaxed` counts both."""
+_RATE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,8 @@ class ActionTokenizer:
     """What was done where chunks were longer than their episode."""
     vocabulary: Vocabulary | None = None
     """None where codes have no ids."""
+    embodiment: EmbodimentFacts | None = None
+    """None where nobody said."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= MAX_HORIZON:
@@ -153,6 +161,40 @@ class ActionTokenizer:
         chunks = self.representation.restore(self.normalization.invert(found.chunks), state)
         return dataclasses.replace(found, chunks=_with_reference(chunks))
 
+    def check(
+        self,
+        *,
+        names: Sequence[str] | None = None,
+        units: Sequence[str] | None = None,
+        state_names: Sequence[str] | None = None,
+        rate_hz: float | None = None,
+        embodiment_digest: str | None = None,
+    ) -> None:
+        """Compare with what a robot has, before it moves; what is not given is not compared.
+
+        Args:
+            names: Of the D dimensions it commands, `signal.dimension`, in its order.
+            units: Of the same.
+            state_names: Of the S dimensions it observes; compared where actions are relative to them.
+            rate_hz: Of its steps.
+            embodiment_digest: Of its schema.
+
+        Raises:
+            TokenizeError: Something differs; the first difference is told.
+        """
+        _same("dimensions", names, self.names)
+        _same("units", units, [str(d.unit) for d in self.representation.dimensions])
+        if self.representation.needs_state:
+            _same("observations", state_names, self.representation.state_names)
+        if rate_hz is not None and not math.isclose(rate_hz, self.rate_hz, rel_tol=_RATE_TOLERANCE):
+            raise TokenizeError(f"the rate is {rate_hz} Hz; must be {self.rate_hz} Hz, as the tokenizer was made for")
+        own = None if self.embodiment is None else self.embodiment.digest
+        if embodiment_digest is not None and embodiment_digest != own:
+            known = "it names none" if self.embodiment is None else f"{self.embodiment.name}, {own}"
+            raise TokenizeError(
+                f"the embodiment has the digest {printable(embodiment_digest)}; must be the tokenizer's: {known}"
+            )
+
     def to_ids(self, codes: Codes | ArrayLike) -> TokenRows:
         """The language-model ids of codes.
 
@@ -161,13 +203,19 @@ class ActionTokenizer:
         """
         return self._vocabulary().encode(codes)
 
-    def from_ids(self, ids: TokenRows | ArrayLike) -> Codes:
+    def from_ids(self, ids: TokenRows | ArrayLike, *, any_length: bool = False) -> Codes:
         """The codes of ids that a model gave, strictly.
+
+        Args:
+            ids: Rows of ids of action tokens only, without the end of the text.
+            any_length: Whether rows may hold another number of codes than a chunk has, as `decode_relaxed` takes them.
 
         Raises:
             TokenizeError: There is no vocabulary, or an id is none of an action code, with its position.
         """
-        return self._vocabulary().decode(ids, self.codec.length(self.horizon, self.dims))
+        rows = TokenRows.of(ids) if isinstance(ids, list | tuple) else ids
+        length = None if any_length else self.codec.length(self.horizon, self.dims)
+        return self._vocabulary().decode(rows, length)
 
     def count_clipped(self, chunks: ArrayLike, is_pad: BoolArray | None = None) -> Int64Array:
         """How many values of each dimension encoding clips.
@@ -206,10 +254,12 @@ class ActionTokenizer:
     def to_dict(self) -> dict[str, object]:
         """Everything but the vocabulary and the test vectors, as JSON values."""
         return {
+            "embodiment": None if self.embodiment is None else to_plain(self.embodiment),
             "scheme": self.scheme,
             "num_codes": self.codec.num_codes,
+            "codes_per_chunk": self.codec.length(self.horizon, self.dims),
             "horizon": self.horizon,
-            "rate_hz": self.rate_hz,
+            "rate_hz": float(self.rate_hz),
             "chunk_end": str(self.chunk_end),
             "representation": self.representation.to_dict(),
             "normalization": self.normalization.to_dict(),
@@ -234,29 +284,29 @@ class ActionTokenizer:
             if not isinstance(part, dict):
                 raise TokenizeError(f"{name} is missing; must be an object")
             parts[name] = part
-        scheme, horizon, rate, end = (state.get(k) for k in ("scheme", "horizon", "rate_hz", "chunk_end"))
-        if not isinstance(scheme, str) or not isinstance(horizon, int) or not isinstance(rate, int | float):
-            raise TokenizeError("scheme, horizon or rate_hz is missing; must be a name, a whole number and a number")
-        if end not in {str(e) for e in ChunkEnd}:
-            raise TokenizeError(f"chunk_end is {printable(str(end))!r}; must be pad or drop")
+        named = {field.name: state[field.name] for field in dataclasses.fields(Head) if field.name in state}
+        head = from_plain(Head, named, "action_tokenizer")
+        if head.chunk_end not in set(ChunkEnd):
+            raise TokenizeError(f"chunk_end is {printable(head.chunk_end)!r}; must be pad or drop")
         try:
-            codec: ActionCodec = plugins.load("tokenizers", scheme).Codec.from_dict(parts["codec"], files or {})
+            codec: ActionCodec = plugins.load("tokenizers", head.scheme).Codec.from_dict(parts["codec"], files or {})
         except PluginNotFoundError as error:
             raise TokenizeError(f"scheme is unknown: {printable(str(error))}") from error
         return cls(
-            scheme=scheme,
+            scheme=head.scheme,
             representation=Representation.from_dict(parts["representation"]),
             normalization=Normalization.from_dict(parts["normalization"]),
             codec=codec,
-            horizon=horizon,
-            rate_hz=float(rate),
-            chunk_end=ChunkEnd(str(end)),
+            horizon=head.horizon,
+            rate_hz=head.rate_hz,
+            chunk_end=ChunkEnd(head.chunk_end),
             vocabulary=vocabulary,
+            embodiment=head.embodiment,
         )
 
     @property
     def digest(self) -> str:
-        """SHA-256 over everything that `save` writes, hex."""
+        """SHA-256 over everything that `save` writes but the versions of the packages that wrote it, hex."""
         return str(self._document()["digest"])
 
     def save(self, folder: Path) -> list[Path]:
@@ -276,29 +326,39 @@ class ActionTokenizer:
         return files
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, path: str | Path) -> Self:
         """Read a tokenizer, check its digest and replay its test vectors.
 
+        Args:
+            path: Folder of the tokenizer, or of an export with one.
+
         Raises:
-            TokenizeError: A file is missing, altered or of another format, or codes or actions come out differently.
+            TokenizeError: A file is missing, too large, altered, a link out of the folder or of another format, or
+                codes or actions come out differently here.
         """
-        document = parsed(read(folder / FILE_NAME), FILE_NAME)
-        if document.get("format") != FORMAT or document.get("format_version") != FORMAT_VERSION:
-            found = f"{document.get('format')} {document.get('format_version')}"
-            raise TokenizeError(f"{FILE_NAME}: format is {printable(found)!r}; must be {FORMAT} {FORMAT_VERSION}")
-        digest = document.pop("digest", None)
-        if digest != sha256(canonical_json(document)):
-            raise TokenizeError(f"{FILE_NAME} was altered: its digest does not fit its content")
+        folder = bundle_folder(path)
+        document = description(folder)
         vocabulary = None
         stored = document.get("vocabulary")
         if stored is not None:
-            text = read(folder / IDS_FILE_NAME)
+            text = read(folder, IDS_FILE_NAME)
             if not isinstance(stored, dict) or stored.get("sha256") != sha256(text):
                 raise TokenizeError(f"{IDS_FILE_NAME} was altered: its digest does not fit its content")
             vocabulary = Vocabulary.from_dict(parsed(text, IDS_FILE_NAME))
         tokenizer = cls.from_dict(document, vocabulary, codec_files(folder, document.get("codec_files")))
-        tokenizer._replay(document.get("test_vectors"))
+        tokenizer._compare(document)
+        replay(tokenizer, document.get("test_vectors"))
         return tokenizer
+
+    def _compare(self, document: Mapping[str, object]) -> None:
+        """Check that a description says of this tokenizer what it is, and nothing else."""
+        wanted = self._facts()
+        for name in document:
+            if name not in wanted and name not in _OTHER_KEYS:
+                raise TokenizeError(f"{FILE_NAME}: {clip(printable(name), 60)}: unexpected")
+        for name, value in wanted.items():
+            if document.get(name) != value:
+                raise TokenizeError(f"{FILE_NAME}: {name} is not that of the tokenizer that it describes")
 
     def _checked(self, chunks: ArrayLike) -> FloatArray:
         values = np.asarray(chunks, dtype=np.float64)
@@ -311,54 +371,34 @@ class ActionTokenizer:
             raise TokenizeError("the tokenizer has no vocabulary; its codes have no ids")
         return self.vocabulary
 
-    def _document(self) -> dict[str, object]:
+    def _facts(self) -> dict[str, object]:
+        """What a description says but for its test vectors."""
         stored = None
         if self.vocabulary is not None:
-            digest = sha256(lines(self.vocabulary.to_dict()))
-            stored = {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": digest}
-        document = {
+            content = sha256(lines(self.vocabulary.to_dict()))
+            stored = {"kind": str(self.vocabulary.kind), "file": IDS_FILE_NAME, "sha256": content}
+        return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **self.to_dict(),
+            "decoder": _DECODER,
             "codec_files": {name: sha256(content) for name, content in sorted(self.codec.files().items())},
             "vocabulary": stored,
-            "test_vectors": self._test_vectors(),
-        }
-        return {**document, "digest": sha256(canonical_json(document))}
-
-    def _test_vectors(self) -> dict[str, object]:
-        count = min(16, max(3, _VECTOR_VALUES // (self.horizon * self.dims)))
-        chunks, state = sample_chunks(self.representation, self.normalization, count, self.horizon)
-        codes = self.encode(chunks, state)
-        ids = None if self.vocabulary is None else self.to_ids(codes)
-        return {
-            "chunks": chunks.tolist(),
-            "state": None if state is None else state.tolist(),
-            "codes": listed(codes),
-            "ids": None if ids is None else listed(ids),
-            "decoded": self.decode(codes, state).tolist(),
         }
 
-    def _replay(self, vectors: object) -> None:
-        if not isinstance(vectors, dict) or not vectors.get("chunks"):
-            raise TokenizeError(f"{FILE_NAME}: test_vectors are missing")
-        state = None if vectors.get("state") is None else array(vectors, "state", np.float64)
-        codes = code_rows(self.encode(array(vectors, "chunks", np.float64), state))
-        expected = token_rows(vectors, "codes")
-        place = difference(codes, expected)
-        if place is not None:
-            raise TokenizeError(f"a test vector gives another code at {place}; this machine encodes differently")
-        if self.vocabulary is not None:
-            ids = token_rows(vectors, "ids")
-            if difference(ids, self.to_ids(codes)) is not None:
-                raise TokenizeError("a test vector gives other ids")
-            if difference(code_rows(self.from_ids(ids)), codes) is not None:
-                raise TokenizeError("the ids of a test vector give other codes")
-        wanted, decoded = array(vectors, "decoded", np.float64), self.decode(codes, state)
-        close = np.abs(decoded - wanted) <= _TOLERANCE * (self.normalization.scale + np.abs(wanted))
-        if not close.all():
-            at = [int(i) for i in np.argwhere(~close)[0]]
-            raise TokenizeError(f"a test vector decodes differently at {at}; this machine decodes differently")
+    def _document(self) -> dict[str, object]:
+        document = {**self._facts(), "test_vectors": make_vectors(self)}
+        return {**document, "created_with": package_versions(), "digest": digest(document)}
+
+
+def _same(what: str, given: Sequence[str] | None, own: Sequence[str]) -> None:
+    """Compare lists of names; the first difference is told."""
+    if given is None or list(given) == list(own):
+        return
+    if len(given) != len(own):
+        raise TokenizeError(f"there are {len(given)} {what}; must be {len(own)}: {', '.join(own)}")
+    at = next(i for i, (one, other) in enumerate(zip(given, own, strict=True)) if one != other)
+    raise TokenizeError(f"{what}[{at}] is {printable(str(given[at]))!r}; must be {own[at]!r}, as the tokenizer has it")
 
 
 def _with_reference(chunks: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .canonical import canonical_json
 from .errors import SchemaError
 from .text import clip, printable
 
@@ -23,11 +24,6 @@ class Document(BaseModel):
     """Base of everything that is parsed from foreign text: immutable, no unknown keys, no silent conversion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
-
-
-def canonical_json(value: object) -> str:
-    """Write JSON in one way only: sorted keys, no spaces, UTF-8; equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest_of(document: BaseModel) -> str:

@@ -196,7 +196,7 @@ def test_a_normalization_comes_back_from_its_dictionary() -> None:
         ({"low": [1.0, 1.0, 1.0], "high": [1.0, 2.0, 2.0]}, "must be finite, the first less than the second"),
         ({"mask": [True]}, "different lengths"),
         ({"mode": "zscore"}, "mode: "),
-        ({"clip": "yes"}, "clip: input should be a valid boolean"),
+        ({"clip": "yes"}, "^normalization: clip: 'yes'; must be true or false$"),
         ({"eps": 1e-8}, "eps: unexpected"),
     ],
 )

@@ -449,7 +449,7 @@ def test_a_dictionary_with_a_reference_that_is_not_there_is_refused() -> None:
 
     with pytest.raises(TokenizeError, match=r"command.j0 refers to joints.j0; there is no such observation"):
         Representation.from_dict({**state, "state_names": ["joints.j1"]})
-    with pytest.raises(TokenizeError, match=r"representation: dimensions: field required"):
+    with pytest.raises(TokenizeError, match=r"^representation: dimensions: missing; must be there$"):
         Representation.from_dict({})
 
 

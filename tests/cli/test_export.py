@@ -1,5 +1,6 @@
 """`export`, `verify` of an export, and `tokenizer`, from the user's view."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from vladata.action_tokenizer import ActionTokenizer
 from vladata.store.dataset import Dataset
+from vladata.vocabulary import tail_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -142,20 +144,72 @@ class TestTokenizer:
         [
             (["encode", "[[0, 0, 0, 0, 0, 0, NaN], [0, 0, 0, 0, 0, 0, 0]]"], "nan"),
             (["encode", "[[0, 0, 0]]"], "3"),
-            (["encode", "[[[0]]]"], "must be [D] or [H, D]"),
+            (["encode", "[[[[0]]]]"], "must be [D], [H, D] or [N, H, D]"),
+            (["encode", "[[[0]]]"], "must be [N, 2, 7]"),
+            (["encode", '["1", "2"]'], "not an array of JSON numbers"),
+            (["encode", "[" * 5000], "not an array of JSON numbers"),
             (["encode", "nothing"], "not an array of JSON numbers"),
             (["encode", "[[0], [0, 1]]"], "not an array of JSON numbers"),
             (["decode", "[0, 0, 0]"], "codes"),
             (["decode", "[0, 0, 0, 0, 0, 0, 999, 0, 0, 0, 0, 0, 0, 0]"], "999"),
             (["decode", "[0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"], "integers"),
+            (["decode", "[true, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"], "integers"),
+            (["decode", "[[0], 0]"], "integers"),
+            (["decode", "{}"], "integers"),
+            (["decode", f"[{10**30}]"], "integers"),
+            (["decode", "[" + "0, " * 13 + "256]"], "codes[0, 13] is 256; must be 0 to 255"),
+            (["decode", "[[" + "0, " * 13 + "0], [0]]"], "row 1 has 1 codes; must be 2 * 7 = 14"),
+            (["decode", "--ids", "[1, 2]"], "the tokenizer has no vocabulary"),
+            (["decode", "--relaxed", "[1, 2]"], "row 0 has 2 codes; must be at least those of one step, 7"),
             (["decode", "[-1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"], "-1"),
         ],
     )
     def test_what_can_not_be_is_one_line(self, cli, shards, words, reason):
-        done = cli("tokenizer", words[0], shards[0], words[1])
+        done = cli("tokenizer", words[0], shards[0], *words[1:])
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert reason in done.stderr
+
+    def test_rows_of_several_chunks_come_back_as_several(self, cli, shards):
+        chunks = [row["action_chunk"] for row in rows_of(shards[0])[40:43]]
+        codes = json.loads(cli("tokenizer", "encode", shards[0], json.dumps(chunks)).stdout)
+        assert codes == [row["action_codes"] for row in rows_of(shards[0])[40:43]]
+        back = json.loads(cli("tokenizer", "decode", shards[0], json.dumps(codes)).stdout)
+        assert np.shape(back) == np.shape(chunks)
+        assert json.loads(cli("tokenizer", "decode", shards[0], json.dumps(codes[1])).stdout) == back[1]
+
+    def test_relaxed_tells_what_was_repaired(self, cli, shards):
+        codes = rows_of(shards[0])[40]["action_codes"]
+        good = cli("tokenizer", "decode", "--relaxed", shards[0], json.dumps(codes))
+        assert (good.returncode, good.stderr) == (0, "")
+        strict = cli("tokenizer", "decode", shards[0], json.dumps(codes))
+        assert strict.stdout == good.stdout
+        # A step is missing, and one code is none: the step before is held, the code is the nearest.
+        short = [*codes[:6], 999]
+        done = cli("tokenizer", "decode", "--relaxed", shards[0], json.dumps([codes, short]))
+        assert done.returncode == 3
+        assert done.stderr == "row 1: 8 codes repaired, 0 values clipped\n"
+        first, second = json.loads(done.stdout)
+        assert first == json.loads(good.stdout)
+        assert second == [[*first[0][:6], second[0][6]]] * 2
+
+    def test_ids_go_through_the_id_map(self, cli, shards, tmp_path):
+        tokenizer = ActionTokenizer.load(shards[0])
+        with_ids = dataclasses.replace(tokenizer, vocabulary=tail_vocabulary(256, vocab_size=32000))
+        with_ids.save(tmp_path)
+        row = rows_of(shards[0])[40]
+        done = cli("tokenizer", "encode", "--ids", tmp_path, json.dumps(row["action_chunk"]))
+        ids = json.loads(done.stdout)
+        assert ids == [31999 - code for code in row["action_codes"]]
+        back = cli("tokenizer", "decode", "--ids", tmp_path, json.dumps(ids))
+        assert back.stdout == cli("tokenizer", "decode", shards[0], json.dumps(row["action_codes"])).stdout
+        wrong = cli("tokenizer", "decode", "--ids", tmp_path, json.dumps([*ids[:3], 2, *ids[4:]]))
+        assert wrong.returncode == 1
+        assert "ids[0, 3] is 2; must be the id of an action code" in wrong.stderr
+        assert cli("tokenizer", "decode", "--ids", tmp_path, json.dumps(ids[:7])).returncode == 1
+        held = cli("tokenizer", "decode", "--ids", "--relaxed", tmp_path, json.dumps(ids[:7]))
+        assert held.returncode == 3
+        assert held.stderr == "row 0: 7 codes repaired, 0 values clipped\n"
 
     def test_a_folder_without_tokenizer_is_named(self, cli, tmp_path):
         done = cli("tokenizer", "decode", tmp_path, "[1]")

@@ -169,6 +169,22 @@ def test_a_new_export_into_the_same_folder_is_what_datasets_gives(make_dataset: 
         assert load(out, cache)["train"]["rows"] == encoded(read_rows(out))
 
 
+def test_another_tokenizer_over_equal_rows_is_what_datasets_gives(dataset: Dataset, tmp_path: Path) -> None:
+    """Nothing but the codes differs, and the third export is the first one again."""
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    found = []
+    for tokenizer in ("openvla_bins", "uniform_bins", "openvla_bins"):
+        export(dataset, out, ExportOptions(tokenizer=tokenizer), workers=0)
+        rows = load(out, cache)["train"]["rows"]
+        assert rows == encoded(read_rows(out))
+        codes = ActionTokenizer.load(out).encode_represented(np.array([r["action_chunk"] for r in rows]))
+        np.testing.assert_array_equal(codes, [r.pop("action_codes") for r in rows])
+        found.append((codes, rows))
+    assert found[0][1] == found[1][1] == found[2][1]
+    assert (found[0][0] != found[1][0]).any()
+    np.testing.assert_array_equal(found[0][0], found[2][0])
+
+
 def test_statistics_are_those_of_the_first_split_alone(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export(dataset, out, ExportOptions(horizon=3, representation="chunk_relative"), workers=0)
@@ -396,7 +412,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any], message: str) -
 def test_what_can_not_be_made_is_refused_before_the_folder_is_touched(dataset: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for options, error in [
-        (ExportOptions(tokenizer="fast"), PluginNotFoundError),
+        (ExportOptions(tokenizer="nosuch"), PluginNotFoundError),
         (ExportOptions(codec_options={"nonsense": 1}), TokenizeError),
         (ExportOptions(base_tokenizer=tmp_path), TokenizeError),
         (ExportOptions(action=("nothing",)), ExportError),

@@ -24,6 +24,8 @@ MAX_VALUES = 600
 """Of one chunk in the drawn cases: D up to 64, H up to 100, not both."""
 OPTIONS = {
     "bspline": ({"step_dims": "none", "quantile": 0}, {"degree": 0, "num_basis": 7}, {"step_dims": -1, "num_basis": 5}),
+    "fast": ({"scale": 40, "vocab_size": 1100},),
+    "fast_safe": ({"scale": 40, "vocab_size": 1100}, {"scale": 5, "vocab_size": 400, "low": -2, "high": 2}),
     "mu_law_bins": ({"mu": 25600, "low": -256, "high": 256, "num_codes": 1024}, {"num_codes": 3}),
     "octo_bins": ({"bin_type": "normal"}, {"low": 0, "high": 1}, {"num_codes": 7}),
     "quantile_bins": ({"num_codes": 2}, {"num_codes": 1000}),
@@ -350,6 +352,10 @@ class TestRelaxed:
         else:
             broken[1] = broken[1][: data.draw(st.integers(min(least, len(broken[1])), len(broken[1])))]
 
+        if codec.length(horizon, dims) is None and not any(0 <= code < codec.num_codes for code in broken[1]):
+            with pytest.raises(TokenizeError, match=r"^row 1 has no code that stands for"):
+                codec.decode_relaxed(broken, horizon, dims)
+            return
         found = codec.decode_relaxed(broken, horizon, dims)
 
         assert found.chunks.shape == (3, horizon, dims)

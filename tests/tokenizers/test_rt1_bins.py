@@ -84,8 +84,8 @@ def test_bounds_of_another_number_of_dimensions_are_refused(codec: Codec) -> Non
         ({"low": [-1.0, -1.0], "high": [1.0]}, "2 low and 1 high; must be as many"),
         ({"num_codes": 1}, "num_codes is 1; must be 2 to 65536"),
         ({"low": [-1e40]}, "must fit float32"),
-        ({"low": []}, "at least 1 item"),
-        ({"low": ["-1"]}, "valid number"),
+        ({"low": []}, "low is empty; must have a bound"),
+        ({"low": ["-1"]}, "low.0: '-1'; must be a number"),
         ({"width": 3}, "width: unexpected"),
     ],
 )

@@ -80,7 +80,7 @@ def test_options_are_kept() -> None:
     ("options", "message"),
     [
         ({"num_codes": 1}, "num_codes is 1; must be 2 to 65536"),
-        ({"num_codes": 2.5}, "num_codes: input should be a valid integer"),
+        ({"num_codes": 2.5}, "num_codes: 2.5; must be a whole number"),
         ({"low": 1}, "must be finite, the first less than the second"),
         ({"low": 1e9, "high": 1e9 + 1e-6, "num_codes": 1000}, "too narrow for 1000 bins"),
         ({"step": 1}, "step: unexpected"),

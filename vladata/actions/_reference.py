@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from ..embodiment import Dimension, Signal
 from ..errors import SchemaError
 from ..units import Kind, Mode, RotationConvention
 from .rotation import CONVERTIBLE, GROUP_SIZE
+
+if TYPE_CHECKING:
+    from ..embodiment import Dimension, Signal  # its parser is heavy, and a robot needs none
 
 __all__ = ["References", "check_rotation", "qualified", "rotation_groups", "target_mode"]
 
@@ -14,7 +17,7 @@ _IN_FRAME = frozenset({Kind.POSITION, Kind.ROTATION, Kind.LINEAR_VELOCITY, Kind.
 """Kinds that mean something only in their reference frame."""
 
 
-def qualified(signals: Sequence[Signal]) -> tuple[str, ...]:
+def qualified(signals: "Sequence[Signal]") -> tuple[str, ...]:
     """Names of all dimensions, `signal.dimension`, in order.
 
     Raises:
@@ -27,7 +30,7 @@ def qualified(signals: Sequence[Signal]) -> tuple[str, ...]:
     return names
 
 
-def target_mode(name: str, dimension: Dimension, wish: Mode | None) -> Mode:
+def target_mode(name: str, dimension: "Dimension", wish: Mode | None) -> Mode:
     """The mode that a dimension gets.
 
     Raises:
@@ -48,13 +51,13 @@ def target_mode(name: str, dimension: Dimension, wish: Mode | None) -> Mode:
 class References:
     """The observations that actions can be relative to."""
 
-    def __init__(self, signals: Sequence[Signal], pairs: Mapping[str, str]) -> None:
+    def __init__(self, signals: "Sequence[Signal]", pairs: Mapping[str, str]) -> None:
         """Look among these signals; pairs name the reference of an action where it is not found by itself."""
         self.names = qualified(signals)
         self._pairs = dict(pairs)
         self._all = [(f"{s.name}.{d.name}", s, d) for s in signals for d in s.dimensions]
 
-    def of(self, signal: Signal, dimension: Dimension) -> str:
+    def of(self, signal: "Signal", dimension: "Dimension") -> str:
         """Name of the reference of an action dimension.
 
         Raises:
@@ -85,7 +88,7 @@ class References:
         return reference
 
 
-def rotation_groups(signals: Sequence[Signal]) -> Iterator[tuple[RotationConvention, tuple[int, ...]]]:
+def rotation_groups(signals: "Sequence[Signal]") -> Iterator[tuple[RotationConvention, tuple[int, ...]]]:
     """The rotations among the dimensions of signals: convention and places in the stacked vector.
 
     Neighbouring rotation dimensions of one signal are cut into groups of their convention's size; those whose number

@@ -11,16 +11,19 @@ becomes 0 and comes back as it was. Trainers that add 1e-8 or 1e-6 to the range 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..embodiment import Dimension
 from ..errors import TokenizeError
 from ..units import Kind, Unit
-from .plain import STRICT, from_plain, to_plain
-from .statistics import Statistics
+from .plain import from_plain, to_plain
+
+if TYPE_CHECKING:
+    # What a robot does not need, and of which embodiments are slow to import.
+    from ..embodiment import Dimension
+    from .statistics import Statistics
 
 __all__ = ["FLOOR", "Normalization", "NormalizationMode", "passes_through"]
 
@@ -46,7 +49,7 @@ class NormalizationMode(StrEnum):
     """Values pass through."""
 
 
-def passes_through(dimension: Dimension) -> bool:
+def passes_through(dimension: "Dimension") -> bool:
     """Whether a dimension is left as it is by default.
 
     True for grippers and terminate flags that are pure numbers and whose declared limits, or open and closed values,
@@ -66,8 +69,6 @@ def passes_through(dimension: Dimension) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalization:
     """Between physical units and about -1 to 1, per dimension, [D]."""
-
-    __pydantic_config__ = STRICT
 
     mode: NormalizationMode
     low: tuple[float, ...]
@@ -93,7 +94,7 @@ class Normalization:
     @classmethod
     def fit(
         cls,
-        statistics: Statistics,
+        statistics: "Statistics",
         mode: NormalizationMode = NormalizationMode.QUANTILE,
         mask: Sequence[bool] | None = None,
         floor: float = FLOOR,

@@ -13,18 +13,20 @@ same rotation; Euler angles come back within ±π, ±π/2, ±π, rotation vector
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..embodiment import Signal
 from ..errors import SchemaError, TokenizeError
 from ..units import Kind, Mode, RotationConvention, Unit
 from ._reference import References, check_rotation, qualified, rotation_groups, target_mode
 from .chunks import ActionChunks, ChunkCounts, ChunkRule, check_modes, cut_chunks
-from .plain import STRICT, from_plain, to_plain
+from .plain import from_plain, to_plain
 from .rotation import GROUP_SIZE, REST, relative, restored
+
+if TYPE_CHECKING:
+    from ..embodiment import Signal  # its parser is heavy, and a robot needs none
 
 __all__ = ["ActionDimension", "Representation", "RotationGroup", "stack_signals"]
 
@@ -39,8 +41,6 @@ _RELATIVE = (Mode.DELTA, Mode.CHUNK_RELATIVE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionDimension:
     """One dimension of the action vector."""
-
-    __pydantic_config__ = STRICT
 
     name: str
     """`signal.dimension`."""
@@ -58,6 +58,8 @@ class ActionDimension:
     """Grippers: the recorded value that means open."""
     closed_value: float | None = None
     """Grippers: the recorded value that means closed."""
+    normalized: bool = False
+    """Whether the recorder had scaled the value, so that `unit` says nothing about its size."""
 
     @property
     def is_converted(self) -> bool:
@@ -69,14 +71,12 @@ class ActionDimension:
 class RotationGroup:
     """Dimensions that are one rotation."""
 
-    __pydantic_config__ = STRICT
-
     convention: RotationConvention
     dimensions: tuple[int, ...]
     """Places in the action vector."""
 
 
-def stack_signals(signals: Sequence[Signal], values: Mapping[str, NDArray[np.floating]]) -> FloatArray:
+def stack_signals(signals: "Sequence[Signal]", values: Mapping[str, NDArray[np.floating]]) -> FloatArray:
     """Put the vectors of several signals side by side, in the schema's order.
 
     Args:
@@ -106,8 +106,6 @@ def stack_signals(signals: Sequence[Signal], values: Mapping[str, NDArray[np.flo
 class Representation:
     """The action vector as recorded and as learned."""
 
-    __pydantic_config__ = STRICT
-
     dimensions: tuple[ActionDimension, ...]
     """D, in the order of the schema's action signals."""
     state_names: tuple[str, ...] = ()
@@ -115,8 +113,9 @@ class Representation:
     rotations: tuple[RotationGroup, ...] = ()
 
     def __post_init__(self) -> None:
+        observed = set(self.state_names)
         for dimension in self.dimensions:
-            if dimension.is_converted and dimension.reference not in self.state_names:
+            if dimension.is_converted and dimension.reference not in observed:
                 raise TokenizeError(f"{dimension.name} refers to {dimension.reference}; there is no such observation")
         for group in self.rotations:
             dims = group.dimensions
@@ -128,8 +127,8 @@ class Representation:
     @classmethod
     def build(
         cls,
-        action: Sequence[Signal],
-        proprioception: Sequence[Signal],
+        action: "Sequence[Signal]",
+        proprioception: "Sequence[Signal]",
         target: Mode | None = None,
         overrides: Mapping[str, Mode | None] | None = None,
         pairs: Mapping[str, str] | None = None,
@@ -170,6 +169,7 @@ class Representation:
                     reference_frame=signal.reference_frame,
                     open_value=dimension.open_value,
                     closed_value=dimension.closed_value,
+                    normalized=dimension.normalized,
                 )
             )
         return cls(
@@ -292,8 +292,9 @@ class Representation:
 
     def _references(self, mode: Mode) -> list[int]:
         """Places in the observation vector that dimensions of a converted mode are relative to."""
+        place = {name: i for i, name in enumerate(self.state_names)}
         found = [d.reference for d in self.dimensions if d.is_converted and d.mode is mode]
-        return [self.state_names.index(name) for name in found if name is not None]
+        return [place[name] for name in found if name is not None]
 
     def _checked(self, chunks: ArrayLike) -> FloatArray:
         values = np.asarray(chunks, dtype=np.float64)
@@ -347,7 +348,7 @@ class Representation:
 
 
 def _rotations(
-    action: Sequence[Signal], dimensions: Sequence[ActionDimension], proprioception: Sequence[Signal]
+    action: "Sequence[Signal]", dimensions: Sequence[ActionDimension], proprioception: "Sequence[Signal]"
 ) -> tuple[RotationGroup, ...]:
     """The rotations of the action vector, those that are converted checked against their references."""
     names = qualified(proprioception)

@@ -26,13 +26,14 @@ def sample_chunks(
 ) -> tuple[FloatArray, FloatArray | None]:
     """Chunks as recorded, and observations for them.
 
-    As learned, plain dimensions go from a quarter of the range below `low` to a quarter above `high`; the first chunks
-    begin with `low`, `high` and the middle itself. Rotations that are converted are rotations.
+    As learned, plain dimensions go from a quarter of the range below `low` to a quarter above `high`; the first three
+    chunks begin with `low`, `high` and the middle itself, or the first three steps have them, where there are fewer
+    chunks. Rotations that are converted are rotations.
 
     Args:
         representation: Of the action vector.
         normalization: Of the same.
-        num_chunks: N, at least 3.
+        num_chunks: N; N or H at least 3.
         horizon: H.
 
     Returns:
@@ -41,7 +42,8 @@ def sample_chunks(
     low, high = np.array(normalization.low), np.array(normalization.high)
     shape = (num_chunks, horizon, normalization.dims)
     place = _spread(num_chunks * horizon * normalization.dims, 0.0).reshape(shape) * (1 + 2 * _MARGIN) - _MARGIN
-    place[0, 0], place[1, 0], place[2, 0] = 0.0, 1.0, 0.5
+    firsts = place[:, 0] if num_chunks >= 3 else place[0]
+    firsts[:3] = [[0.0], [1.0], [0.5]]
     learned = np.where(place == 1.0, high, low + place * (high - low))
     if not representation.needs_state:
         return learned, None

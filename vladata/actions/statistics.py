@@ -3,15 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
 from ..errors import ExportError, TokenizeError
 from ._exact import ExactSum, RankFinder
-from .plain import STRICT, from_plain, to_plain
+from .plain import from_plain, to_plain
 
 __all__ = ["Statistics", "StatisticsAccumulator", "gather_statistics", "openpi_layout", "openvla_layout"]
 
@@ -27,10 +26,8 @@ _LARGEST = 1e100
 class Statistics:
     """Figures of each dimension, [D]."""
 
-    __pydantic_config__ = STRICT
-
     names: tuple[str, ...]
-    count: Annotated[int, Field(ge=1)]
+    count: int
     """Rows that counted."""
     min: Figures
     max: Figures
@@ -42,6 +39,8 @@ class Statistics:
     q99: Figures
 
     def __post_init__(self) -> None:
+        if self.count < 1:
+            raise TokenizeError(f"count is {self.count}; must be at least 1")
         for field in ("min", "max", "mean", "std", "q01", "q99"):
             if len(getattr(self, field)) != len(self.names):
                 raise TokenizeError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import plugins
-from ..action_tokenizer import ActionTokenizer
+from ..action_tokenizer import ActionTokenizer, EmbodimentFacts
 from ..actions.normalization import Normalization, NormalizationMode, passes_through
 from ..actions.statistics import Statistics, StatisticsAccumulator
 from ..embodiment import Embodiment
@@ -197,4 +197,7 @@ def build_tokenizer(
         rate_hz=layout.embodiment.rate_hz,
         chunk_end=layout.rule.chunk_end,
         vocabulary=None if base is None else make_vocabulary(codec.num_codes, options, base),
+        embodiment=EmbodimentFacts(
+            name=layout.embodiment.name, version=layout.embodiment.version, digest=layout.embodiment.digest
+        ),
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ..actions.plain import STRICT
 from ..errors import TokenizeError
 from ..text import clip, printable
 
@@ -23,8 +22,6 @@ _SETTINGS = ("added_tokens.json", "chat_template.jinja", "special_tokens_map.jso
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseFacts:
     """Which tokenizer the ids belong to."""
-
-    __pydantic_config__ = STRICT
 
     name: str
     sha256: str

@@ -33,7 +33,10 @@ class TokenRows:
         if isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind in "iu":
             values = np.ascontiguousarray(rows, dtype=np.int64).ravel()
             return cls(values=values, offsets=np.arange(len(rows) + 1, dtype=np.int64) * rows.shape[1])
-        arrays = [np.asarray(row) for row in rows]
+        try:
+            arrays = [np.asarray(row) for row in rows]
+        except ValueError as error:  # a row is a list of lists of different lengths
+            raise TokenizeError("rows of tokens must hold integers") from error
         if any(a.ndim != 1 or (len(a) and a.dtype.kind not in "iu") for a in arrays):
             raise TokenizeError("rows of tokens must hold integers")
         lengths = [len(a) for a in arrays]

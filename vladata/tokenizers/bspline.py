@@ -18,7 +18,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from ..text import printable
 from . import CodeArray, Codes, Decoded, FloatArray
@@ -42,7 +42,6 @@ Bounds = tuple[tuple[float, ...], ...]
 class Codec:
     """K control points per dimension, each in equal steps between its bounds."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = True
 
     horizon: int
@@ -244,8 +243,6 @@ class Codec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
-    __pydantic_config__ = STRICT
-
     num_basis: int = 10
     degree: int = 3
     step_dims: str = "auto"

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
@@ -30,7 +30,6 @@ MAX_MU = 1e9
 class Codec:
     """N companded bins from low to high."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = False
 
     num_codes: int = 256

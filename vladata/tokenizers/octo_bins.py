@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
@@ -36,7 +36,6 @@ _MARGIN = 1e-6
 class Codec:
     """Octo's N bins."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = False
 
     bin_type: Literal["uniform", "normal"] = "uniform"

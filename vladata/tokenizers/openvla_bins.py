@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, no_files, outside, repaired_codes
 
@@ -27,7 +27,6 @@ _CENTRES: FloatArray = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 class Codec:
     """OpenVLA's bins; without options, as they are fixed."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = False
 
     @property

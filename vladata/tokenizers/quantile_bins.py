@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, checked_chunks, checked_codes, no_files, outside, repaired_codes
@@ -35,7 +35,6 @@ Edges = tuple[tuple[float, ...], ...]
 class Codec:
     """As many bins of equal mass in each dimension."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = True
 
     edges: Edges

@@ -9,13 +9,12 @@ one-hot terminate dimension is no action value and has no place here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
@@ -30,17 +29,18 @@ MAX_CODES = 1 << 16
 class Codec:
     """RT-1's bins between two bounds per dimension."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = False
 
-    low: Annotated[tuple[float, ...], Field(min_length=1)] = (-1.0,)
+    low: tuple[float, ...] = (-1.0,)
     """Lower bound of each dimension, [D], or one for all; used as float32."""
-    high: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0,)
+    high: tuple[float, ...] = (1.0,)
     """Upper bounds, likewise."""
     num_codes: int = 256
     """Number of codes, 2 to 65536; there is one interval less."""
 
     def __post_init__(self) -> None:
+        if not self.low:
+            raise TokenizeError("low is empty; must have a bound for each dimension, or one for all")
         if len(self.low) != len(self.high):
             raise TokenizeError(f"there are {len(self.low)} low and {len(self.high)} high; must be as many")
         if not 2 <= self.num_codes <= MAX_CODES:

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import CodeArray, Codes, Decoded, FloatArray
 from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
@@ -24,7 +24,6 @@ MAX_BINS = 1 << 16
 class Codec:
     """N bins from low to high."""
 
-    __pydantic_config__ = STRICT
     learns: ClassVar[bool] = False
 
     num_codes: int = 256

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import STRICT, from_plain, to_plain
+from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from ..tokenizers import Codes, TokenRows
 from ..tokenizers._base import BaseFacts, BaseTokenizer
@@ -35,8 +35,6 @@ class VocabularyKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delimiter:
     """A token before or behind the codes of a row."""
-
-    __pydantic_config__ = STRICT
 
     token: str
     id: int
@@ -93,8 +91,6 @@ def check_num_codes(num_codes: int) -> None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
     """The map from codes to ids, whole."""
-
-    __pydantic_config__ = STRICT
 
     kind: VocabularyKind
     ids: Pieces
