@@ -55,7 +55,8 @@ class Loss:
     """Of the sample, not padded."""
     tokens_mean: float
     """Codes of a chunk."""
-    tokens_p99: float
+    tokens_p99: int
+    """99 % of the chunks have at most so many."""
     tokens_max: int
     tokens_per_second: float
     """Codes for a second of motion: `tokens_mean` by the chunk's duration."""
@@ -120,7 +121,7 @@ def measure_loss(tokenizer: ActionTokenizer, sample: Sample) -> Loss:
         of_chunks=sample.of_chunks,
         targets=len(target),
         tokens_mean=_figure(mean),
-        tokens_p99=_figure(_p99(lengths.astype(np.float64))),
+        tokens_p99=int(np.quantile(lengths, 0.99, method="inverted_cdf")) if len(lengths) else 0,
         tokens_max=int(lengths.max(initial=0)),
         tokens_per_second=_figure(mean * tokenizer.rate_hz / tokenizer.horizon),
         rmse=_figure(_rms(error / scale)),
