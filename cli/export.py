@@ -51,6 +51,9 @@ def export(
     tail_skip: Annotated[int, typer.Option(help="tail: ids left alone at the end (OpenVLA 0, pi0 128).")] = 0,
     tail_reuse_added: Annotated[bool, typer.Option("--tail-reuse-added", help="tail: use added tokens again.")] = False,
     outcome: Annotated[list[str] | None, typer.Option(help="Only episodes of this outcome.")] = None,
+    configs: Annotated[
+        str, typer.Option(metavar="NAMES", help="executor, and planner and vqa beside it (docs/configs.md).")
+    ] = "executor",
     quarantined: Annotated[
         Literal["leave_out", "include"], typer.Option(help="Episodes that are marked as ones with errors.")
     ] = "leave_out",
@@ -94,6 +97,8 @@ def export(
         "shard_mb": shard_mb * 1_000_000,
     }
     options = _options(recipe, {name: values[name] for name in given(context) if name in values})
+    if "configs" in given(context):
+        options = _with_configs(options, configs)
     opened = dataset_of(dataset)
     if dry_run:
         with progress("export", "units") as show:
@@ -131,6 +136,22 @@ def _options(recipe: Path | None, values: dict[str, Any]) -> "ExportOptions":
     return base.changed({_FIELDS.get(name, name): value for name, value in values.items()})
 
 
+def _with_configs(options: "ExportOptions", names: str) -> "ExportOptions":
+    """Options for the named configs: as the recipe has them, or with their defaults."""
+    from vladata.exporters.huggingface import PlannerOptions, VqaOptions
+
+    asked = [name.strip() for name in names.split(",")]
+    unknown = next((name for name in asked if name not in {"executor", "planner", "vqa"}), None)
+    if unknown is not None:
+        fail(f"--configs has {unknown!r}; it must be executor, planner, vqa, or several with commas", USAGE)
+    return options.changed(
+        {
+            "planner": (options.planner or PlannerOptions()) if "planner" in asked else None,
+            "vqa": (options.vqa or VqaOptions()) if "vqa" in asked else None,
+        }
+    )
+
+
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -166,6 +187,18 @@ def _print(result: "ExportResult", output: Path) -> None:
     ]
     for line in table(rows, ["split", "episodes", "rows", "shards", "size"], frozenset({1, 2, 3, 4})):
         out(line)
+    others = [
+        [config, n, f"{s.episodes:,}", f"{s.rows:,}", str(s.shards), human_bytes(s.bytes)]
+        for config, splits in result.configs.items()
+        if config != "executor"
+        for n, s in splits.items()
+    ]
+    header = ["config", "split", "episodes", "rows", "shards", "size"]
+    for line in table(others, header, frozenset({2, 3, 4, 5})) if others else ():
+        out(line)
+    for name, mixed in result.mixed.items():
+        parts = [f"{s}: {m['rows']:,} of {m['wanted']:,} rows" for s, m in mixed.items()]
+        note(f"mixed     {name}: {', '.join(parts)}")
     if result.quarantined:
         noun = "episode is" if result.quarantined == 1 else "episodes are"
         note(f"refused   {result.quarantined:,} {noun} in quarantine; README.md names them")

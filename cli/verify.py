@@ -36,11 +36,12 @@ def verify(
                 "bytes": result.num_bytes,
                 "rows": result.num_rows,
                 "problems": list(result.problems),
+                "notes": list(result.notes),
             }
         )
     else:
-        for problem in result.problems:
-            note(problem)
+        for text in (*result.problems, *(f"note      {n}" for n in result.notes)):
+            note(text)
         rows = f" · {result.num_rows:,} rows" if result.num_rows else ""
         verdict = f"{len(result.problems)} problems" if result.problems else "all as it was written"
         out(f"{folder}: {result.num_files} files{rows} · {human_bytes(result.num_bytes)} · {verdict}")

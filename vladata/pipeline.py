@@ -232,6 +232,8 @@ class VerifyResult:
     num_rows: int = 0
     """Rows of an export."""
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be compared."""
 
 
 def _verify_unit(unit: _EpisodeUnit) -> list[str]:
@@ -300,5 +302,9 @@ def verify_export(
 
     result = huggingface.verify(folder, dataset, workers=num_workers, progress=progress)
     return VerifyResult(
-        num_files=result.files, num_bytes=result.bytes, num_rows=result.rows, problems=tuple(result.problems)
+        num_files=result.files,
+        num_bytes=result.bytes,
+        num_rows=result.rows,
+        problems=tuple(result.problems),
+        notes=tuple(result.notes),
     )

@@ -55,6 +55,31 @@ class TestExport:
         assert not list(tmp_path.iterdir())
         json.loads(cli("export", sample_dataset, *words, "--json").stdout)
 
+    def test_rows_for_planners_and_questions_beside_those_of_the_executor(self, cli, sample_dataset, tmp_path):
+        out = tmp_path / "out"
+        words = ["-o", out, "--configs", "executor,planner,vqa", "--split", "train=0.5", "--split", "test=0.5"]
+        planned = cli("export", sample_dataset, *words, "--dry-run")
+        done = cli("export", sample_dataset, *words)
+        assert done.returncode == 3  # two steps have no image
+        table = [line.split() for line in done.stdout.splitlines() if line.startswith(("planner", "vqa"))]
+        assert [line[:2] for line in table] == [[c, s] for c in ("planner", "vqa") for s in ("train", "test")]
+        for config, split, episodes, rows, *_ in table:
+            assert f"{config}: {split}: {episodes} episodes, {rows} rows" in planned.stdout
+            files = sorted(out.glob(f"data/{config}/{split}-*.parquet"))
+            assert sum(pq.read_metadata(f).num_rows for f in files) == int(rows)
+        planner = [r for f in out.glob("data/planner/*") for r in pq.read_table(f).to_pylist()]
+        ends = {r["outcome"]: r["target"] for r in planner if r["decision"] == "end"}
+        assert ends == {"success": "done", "failure": "move the cube over the bin"}
+        assert cli("verify", out).returncode == 0
+        # The second grasp of demo_004: what was done before stands in the history again.
+        again = [r for r in planner if r["history"][:3] == ["reach the cube", "grasp the cube", "lift the cube"]]
+        assert ["reach the cube", "grasp the cube", "lift the cube", "reach the cube"] in [r["history"] for r in again]
+
+    def test_unknown_configs_are_a_usage_error(self, cli, sample_dataset, tmp_path):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out", "--configs", "executor,critic")
+        assert done.returncode == 2
+        assert "--configs has 'critic'" in done.stderr
+
     def test_only_episodes_of_an_outcome(self, cli, sample_dataset, tmp_path):
         done = cli("export", sample_dataset, "-o", tmp_path / "out", "--outcome", "failure", "--split", "train=1")
         assert done.returncode in (0, 3), done.stderr

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vladata.exporters import _journal
 from vladata.exporters._journal import is_shared
 from vladata.exporters.huggingface import (
     ExportOptions,
+    VqaOptions,
     export,
     plan_retokenize,
     read_recipe,
@@ -131,6 +133,7 @@ def test_rows_card_and_manifest_are_those_of_a_fresh_export(
     base = manifests[0].pop("base", None)
     assert base is None if start == target else base["tokenizer"] == options_of(start, language_model).tokenizer
     for manifest in manifests:
+        assert manifest.pop("configs")["executor"]["splits"] == manifest["splits"]
         for split in manifest["splits"].values():
             split.pop("bytes")
     assert manifests[0] == manifests[1]
@@ -387,4 +390,31 @@ def test_a_recipe_and_what_goes_before_it(out: Path, tmp_path: Path) -> None:
     assert "before what it says: `codec_options`, `tokenizer`." in (made / "README.md").read_text()
     assert verify(made, workers=0).problems == ()
     retokenize(made, options, workers=0)
+    assert tree(made) == before
+
+
+def test_the_configs_of_text_stay_as_they_are(out: Path, tmp_path: Path, language_model: Path) -> None:
+    dataset = Dataset.open(tmp_path / "dataset")
+    texts = ExportOptions(**BASE, vqa=VqaOptions())
+    made, fresh = tmp_path / "texts", tmp_path / "fresh"
+    export(dataset, made, texts, workers=0)
+    before = tree(made)
+    assert list(made.glob("data/vqa/*.parquet"))
+    retokenize(made, NEW, workers=0)
+    assert {n: d for n, d in tree(made).items() if n.startswith("data/vqa")} == {
+        n: d for n, d in before.items() if n.startswith("data/vqa")
+    }
+    export(dataset, fresh, replace(NEW, vqa=VqaOptions()), workers=0)
+    one, other = (json.loads((folder / "manifest.json").read_text()) for folder in (made, fresh))
+    assert one["configs"]["vqa"] == other["configs"]["vqa"]
+    assert one["texts"] == other["texts"]
+    for digest in (one["content_digest"], *(c["content_digest"] for c in one["configs"].values())):
+        assert len(digest) == 64
+    card, wanted = (folder / "README.md" for folder in (made, fresh))
+    old, new = one["configs"]["executor"]["content_digest"], other["configs"]["executor"]["content_digest"]
+    assert card.read_text().replace(old, new) == wanted.read_text()
+    assert verify(made, workers=0).problems == ()
+    with pytest.raises(ExportError, match=r"rows of vqa have no ids .* no base tokenizer can be given"):
+        retokenize(made, options_of("ids", language_model), workers=0)
+    retokenize(made, OLD, workers=0)
     assert tree(made) == before

@@ -5,13 +5,15 @@ import yaml
 
 from ..embodiment import Camera, Dimension
 from ._card_prompts import prompt_section
-from ._card_tokens import actions, coded_as, columns, defects, description, lost, recipe_section, tags
+from ._card_tokens import actions, coded_as, columns, defects, lost, recipe_section, tags
 from ._files import Finished
-from ._folder import DATA
+from ._folder import SHARDS
 from ._gather import AGE_UNIT_NS
 from ._markdown import code, escape, table
 from ._plan import sum_refused
 from ._schema import IMAGES
+from ._text_facts import DESCRIPTIONS, text_card
+from ._text_rows import EXECUTOR
 
 __all__ = ["make_card"]
 
@@ -44,6 +46,7 @@ def make_card(finished: Finished) -> str:
         defects(facts),
         columns(facts),
         prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names),
+        text_card(finished.job, finished.configs, finished.mixed),
         _loading(finished),
         _files(),
     ]
@@ -52,25 +55,28 @@ def make_card(finished: Finished) -> str:
 
 def _front(finished: Finished) -> str:
     rows = sum(s.rows for s in finished.splits.values())
-    files = [
-        {"split": name, "path": f"{DATA}/{name}-*-of-{split.shards:05d}.parquet"}
-        for name, split in finished.splits.items()
-    ]
     content = {
         "pretty_name": finished.job.prepared.layout.embodiment.name,
         "task_categories": ["robotics"],
         "tags": tags(finished.job.options.tokenizer),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>10M")],
-        "configs": [
-            {
-                "config_name": "executor",
-                "default": True,
-                "description": description(finished.content_digest),
-                "data_files": files,
-            }
-        ],
+        "configs": [_declared(finished, config) for config in finished.configs],
     }
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=200)}---"
+
+
+def _declared(finished: Finished, config: str) -> dict[str, object]:
+    return {
+        "config_name": config,
+        **({"default": True} if config == EXECUTOR else {}),
+        # `datasets` keys its cache by this text and the patterns below, not by the files: without the digest it would
+        # go on serving the old rows after an export into the same folder.
+        "description": f"{DESCRIPTIONS[config]}; content sha256 {finished.digest_of(config)}",
+        "data_files": [
+            {"split": name, "path": f"{SHARDS}/{config}/{name}-*-of-{split.shards:05d}.parquet"}
+            for name, split in finished.configs[config].items()
+        ],
+    }
 
 
 def _title(finished: Finished) -> str:
@@ -272,7 +278,7 @@ codes = np.array(rows[0]["action_codes"])[None]
 
 def _files() -> str:
     rows = [
-        [f"`{DATA}/`", "the shards"],
+        [f"`{SHARDS}/`", "the shards, a folder for each config"],
         ["`action_tokenizer/`", "representation, normalization, codec and ids with test vectors and one digest"],
         [
             "`norm_stats.json`, `dataset_statistics.json`",

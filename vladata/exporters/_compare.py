@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["CompareUnit", "Compared", "column_values", "compare_shard"]
+__all__ = ["CompareUnit", "Compared", "Problems", "column_values", "compare_shard", "row_groups", "shows_the_same"]
 
 MAX_PROBLEMS = 20
 """Of one shard; a damaged file would have one for each row."""
@@ -64,15 +64,17 @@ class Compared:
     problems: tuple[str, ...]
 
 
-class _Problems:
+class Problems:
     """Differences, each with file, row and column."""
 
     def __init__(self, file: str) -> None:
+        """Begin with a shard."""
         self._file = file
         self.found: list[str] = []
         self.count = 0
 
     def add(self, row: int | None, column: str, text: str) -> None:
+        """Note a difference."""
         self.count += 1
         if self.count <= MAX_PROBLEMS:
             where = "" if row is None else f"row {row}: "
@@ -101,6 +103,7 @@ class _Problems:
                 self.add(first + row, f"{column}[{at}]", f"{one[at]}; the episode gives {other[at]}")
 
     def all(self) -> tuple[str, ...]:
+        """What was found, clipped; one line each."""
         hidden = self.count - len(self.found)
         return (*self.found, *([f"{self._file}: {hidden:,} further differences"] if hidden > 0 else []))
 
@@ -115,7 +118,7 @@ def compare_shard(unit: CompareUnit) -> Compared:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    problems = _Problems(unit.file)
+    problems = Problems(unit.file)
     path = unit.out / unit.file
     if not path.is_file():
         return Compared(steps=np.zeros((0, 2), dtype=np.int64), problems=(f"{unit.file}: missing",))
@@ -129,7 +132,7 @@ def compare_shard(unit: CompareUnit) -> Compared:
     first = 0
     try:
         with pq.ParquetFile(path) as file:
-            for first, table in _groups(file):
+            for first, table in row_groups(file):
                 steps.append(_compare_group(unit, tokenizer, problems, (first, table)))
                 beat()
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -137,7 +140,8 @@ def compare_shard(unit: CompareUnit) -> Compared:
     return Compared(steps=np.concatenate(steps), problems=problems.all())
 
 
-def _groups(file: "pq.ParquetFile") -> "Iterator[tuple[int, pa.Table]]":
+def row_groups(file: "pq.ParquetFile") -> "Iterator[tuple[int, pa.Table]]":
+    """Row groups, each with the number of its first row."""
     first = 0
     for index in range(file.num_row_groups):
         table = file.read_row_group(index, use_threads=False)
@@ -146,7 +150,7 @@ def _groups(file: "pq.ParquetFile") -> "Iterator[tuple[int, pa.Table]]":
 
 
 def _compare_group(
-    unit: CompareUnit, tokenizer: ActionTokenizer, problems: _Problems, group: "tuple[int, pa.Table]"
+    unit: CompareUnit, tokenizer: ActionTokenizer, problems: Problems, group: "tuple[int, pa.Table]"
 ) -> NDArray[np.int64]:
     """Compare the rows of a row group, one episode after the other; episode index and step of each."""
     first, table = group
@@ -217,7 +221,7 @@ class _Run:
     table: "pa.Table"
     first: int
     """Row of the shard."""
-    problems: _Problems
+    problems: Problems
 
     def compare_numbers(self) -> None:
         """State, action, chunk, time and texts; state and action straight from the episode's steps."""
@@ -296,10 +300,13 @@ class _Run:
 
     def _is_close(self, data: bytes, wanted: bytes) -> bool:
         """Whether a frame that other software encoded shows the same."""
-        if self.unit.is_same_software:
-            return False
-        try:
-            one, other = decode(data), decode(wanted)
-        except ImageError:
-            return False
-        return one.shape == other.shape and float(np.abs(one.astype(np.float32) - other).mean()) <= CLOSE
+        return not self.unit.is_same_software and shows_the_same(data, wanted)
+
+
+def shows_the_same(data: bytes, wanted: bytes) -> bool:
+    """Whether two encoded images show about the same."""
+    try:
+        one, other = decode(data), decode(wanted)
+    except ImageError:
+        return False
+    return one.shape == other.shape and float(np.abs(one.astype(np.float32) - other).mean()) <= CLOSE

@@ -17,8 +17,10 @@ from ..vocabulary import write_extended
 from ._card_tokens import TokenFacts, token_notes
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
 from ._loss import Loss
-from ._plan import Split, count_splits, digest, sum_refused, total_counts
-from ._work import Job, Written, package_versions
+from ._plan import EXTERNAL, Split, count_configs, digest, sum_refused, total_counts
+from ._text_facts import text_manifest, text_notes
+from ._text_rows import EXECUTOR
+from ._work import Job, ShardLine, Written, package_versions
 
 __all__ = ["FORMAT_VERSION", "Finished", "content_digest", "manifest_bytes", "tokenizer_files", "write_rest"]
 
@@ -47,17 +49,36 @@ class Finished:
         """SHA-256 over the shards, hex."""
         return content_digest([(line.file, line.sha256) for line in self.written.lines])
 
+    def digest_of(self, config: str) -> str:
+        """SHA-256 over the shards of a config, hex."""
+        return digest([[line.file, line.sha256] for line in self.written.lines if line.config == config])
+
     @cached_property
-    def splits(self) -> dict[str, Split]:
-        """Those that have rows, by name."""
+    def configs(self) -> dict[str, dict[str, Split]]:
+        """The splits of each config that has rows, the executor first."""
         sizes = {line.file: line.size for line in self.written.lines}
-        return count_splits(self.written.shards, sizes, self.job.options.splits)
+        return count_configs(self.written.shards, sizes, self.job.options.splits)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Those of the executor that have rows, by name."""
+        return self.configs[EXECUTOR]
+
+    @cached_property
+    def mixed(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Others' rows by source and split, and how many the declared share wants."""
+        texts = self.job.texts
+        return {
+            name: {s: {"rows": len(chosen.rows[s]), "wanted": n} for s, n in texts.wanted[name].items()}
+            for name, chosen in texts.chosen.items()
+        }
 
     @cached_property
     def clipped(self) -> dict[str, int]:
         """Clipped values by dimension."""
         names = self.job.tokenizer.names
-        return {n: sum(line.num_clipped[d] for line in self.written.lines) for d, n in enumerate(names)}
+        lines = [line for line in self.written.lines if line.config == EXECUTOR]
+        return {n: sum(line.num_clipped[d] for line in lines) for d, n in enumerate(names)}
 
     @property
     def num_targets(self) -> int:
@@ -86,12 +107,21 @@ class Finished:
             *self._about_choices(),
             *self._about_numbers(),
             *self._about_images(),
+            *self._about_texts(),
             *self._told(),
         ]
 
     def _about_tokens(self) -> list[str]:
-        rows = sum(line.rows for line in self.written.lines)
+        rows = sum(line.rows for line in self._executor)
         return token_notes(self.job.tokenizer, self.job.prompts, self.clipped, (self.num_targets, rows))
+
+    @property
+    def _executor(self) -> list[ShardLine]:
+        """Shards with action codes."""
+        return [line for line in self.written.lines if line.config == EXECUTOR]
+
+    def _about_texts(self) -> list[str]:
+        return text_notes(self.job, self.mixed)
 
     def _about_numbers(self) -> list[str]:
         prepared, notes = self.job.prepared, list[str]()
@@ -126,8 +156,8 @@ class Finished:
 
     @property
     def most_ids(self) -> int:
-        """`input_ids` of the longest row; 0 where there are none."""
-        return max(line.most_ids for line in self.written.lines)
+        """`input_ids` of the executor's longest row; 0 where there are none."""
+        return max(line.most_ids for line in self.written.lines if line.config == EXECUTOR)
 
     def _about_images(self) -> list[str]:
         notes = []
@@ -163,12 +193,12 @@ class Finished:
             tokenizer=self.job.tokenizer,
             statistics=self.job.prepared.action,
             first_split=next(iter(self.splits)),
-            content_digest=self.content_digest,
+            content_digest=self.digest_of(EXECUTOR),
             clipped=self.clipped,
             num_targets=self.num_targets,
-            num_codes=sum(line.num_codes for line in self.written.lines),
-            num_rows=sum(line.rows for line in self.written.lines),
-            longest=max(line.longest for line in self.written.lines),
+            num_codes=sum(line.num_codes for line in self._executor),
+            num_rows=sum(line.rows for line in self._executor),
+            longest=max(line.longest for line in self._executor),
             loss=self.loss,
             notes=self.notes,
             prompts=self.job.prompts,
@@ -248,6 +278,14 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
         "tokenizer_digest": job.tokenizer.digest,
         "prompt": {**job.prompts.to_dict(), "most_ids": finished.most_ids},
         "splits": {name: dataclasses.asdict(split) for name, split in finished.splits.items()},
+        "configs": {
+            config: {
+                "content_digest": finished.digest_of(config),
+                "splits": {name: dataclasses.asdict(split) for name, split in splits.items()},
+            }
+            for config, splits in finished.configs.items()
+        },
+        "texts": text_manifest(job, finished.mixed),
         "num_steps": sum(g.counts.num_steps for g in prepared.gathered),
         "refused": sum_refused(prepared.gathered),
         "left_out": dict(prepared.left_out),
@@ -282,7 +320,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
     prepared = finished.job.prepared
     shards: dict[int, list[str]] = {}
     for shard in finished.written.shards:
-        for index in dict.fromkeys(p.episode_index for p in shard.pieces):
+        for index in dict.fromkeys(p.episode_index for p in shard.pieces if p.episode_index != EXTERNAL):
             shards.setdefault(index, []).append(shard.file)
     rows: list[dict[str, object]] = []
     for index, (source, g) in enumerate(zip(prepared.sources, prepared.gathered, strict=True)):
@@ -301,6 +339,7 @@ def _lineage(finished: Finished) -> list[dict[str, object]]:
                 "split": prepared.splits[index],
                 "group": prepared.grouping.groups[index],
                 "rows": g.num_rows,
+                "text_rows": {config: counts.num_rows for config, counts in g.texts.items()},
                 "refused": dict(sorted(g.refused.items())),
                 "shards": shards.get(index, []),
             }

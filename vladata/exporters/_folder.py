@@ -25,6 +25,7 @@ __all__ = [
     "MANIFEST",
     "ORIGIN",
     "README",
+    "SHARDS",
     "TEXT_TOKENIZER",
     "TOKENIZER",
     "UNFINISHED",
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 MANIFEST, README, ORIGIN, UNFINISHED = "manifest.json", "README.md", ".origin.json", ".unfinished"
-DATA = "data/executor"
+SHARDS = "data"
+DATA = f"{SHARDS}/executor"  # those with action codes
 TOKENIZER, TEXT_TOKENIZER = "action_tokenizer", "tokenizer"
 FORMAT = "vladata-export"
 SPARE_BYTES = 16 << 20
@@ -46,9 +48,9 @@ SPARE_BYTES = 16 << 20
 _SHARD = re.compile(r"[A-Za-z0-9_.]+-[0-9]{5,}-of-[0-9]{5,}\.parquet")
 
 
-def shard_name(split: str, index: int, count: int) -> str:
+def shard_name(config: str, split: str, index: int, count: int) -> str:
     """Path of a shard in the export."""
-    return f"{DATA}/{split}-{index:05d}-of-{count:05d}.parquet"
+    return f"{SHARDS}/{config}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
 def read_json(path: Path) -> dict[str, object] | None:
@@ -124,7 +126,7 @@ class ExportFolder:
         """Leave a receipt of a shard: its line in the manifest; losing one costs writing the shard again, no more."""
         folder = self.work / "receipts"
         folder.mkdir(exist_ok=True)
-        name = Path(str(receipt["file"])).name
+        name = str(receipt["file"]).replace("/", "+")
         (folder / f"{name}.json").write_text(canonical_json(receipt), encoding="utf-8")
 
     def begin(self, shards: Collection[str], rendered: Mapping[str, int]) -> None:
@@ -164,13 +166,18 @@ class ExportFolder:
 
     def sweep(self, shards: Collection[str]) -> None:
         """Remove temporary files, and shards that belong to no split of this export."""
-        for folder in (self.path, self.path / DATA, self.path / TOKENIZER, self.path / TEXT_TOKENIZER, self.parts):
+        configs = [p for p in (self.path / SHARDS).glob("*") if p.is_dir() and not p.is_symlink()]
+        for folder in (self.path, *configs, self.path / TOKENIZER, self.path / TEXT_TOKENIZER, self.parts):
             for path in folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)
-        for path in (self.path / DATA).glob("*.parquet"):
-            if _SHARD.fullmatch(path.name) and f"{DATA}/{path.name}" not in shards:
-                path.unlink()
-        (self.path / DATA).mkdir(parents=True, exist_ok=True)
+        for folder in configs:
+            for path in folder.glob("*.parquet"):
+                if _SHARD.fullmatch(path.name) and f"{SHARDS}/{folder.name}/{path.name}" not in shards:
+                    path.unlink()
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # of a config that this export does not have
+        for folder in {(self.path / s).parent for s in shards}:
+            folder.mkdir(parents=True, exist_ok=True)
 
     def finish(self, manifest: bytes) -> None:
         """Declare the export whole."""

@@ -15,8 +15,9 @@ from ..recording import FrameStream
 from ..store.catalog import Entry
 from ..store.edits import Edit, apply_edits
 from ..store.reader import read_episode
-from ._options import ImageOptions
+from ._options import ExportOptions, ImageOptions
 from ._rows import EpisodeRows, Layout, rows_of
+from ._text_rows import TextCounts, count_texts
 
 __all__ = ["CameraUse", "EpisodeSource", "GatherUnit", "Gathered", "gather", "stream_of"]
 
@@ -57,6 +58,8 @@ class GatherUnit:
     images: ImageOptions
     wants_targets: bool
     """True in the split that statistics are made of."""
+    options: ExportOptions
+    """What the configs of text are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,11 +70,11 @@ class CameraUse:
     is_rendered: bool
     """True where frames are decoded and encoded anew."""
     frames: NDArray[np.int32]
-    """Indices of the frames that rows show, increasing, each once; empty where they are passed through."""
+    """Indices of the frames that rows of any config show, increasing, each once; empty where all pass through."""
     sizes: NDArray[np.int64]
     """Bytes of these frames as stored."""
     num_bytes: int
-    """Bytes that all rows show, as stored."""
+    """Bytes that all rows of the executor show, as stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,6 +102,8 @@ class Gathered:
     """What the source did or left out."""
     facts: Mapping[str, str]
     """What the recording says of itself and the card repeats: its licence."""
+    texts: Mapping[str, TextCounts]
+    """Rows by config of text."""
 
 
 def must_render(episode: Episode, stream: FrameStream, images: ImageOptions) -> bool:
@@ -128,6 +133,9 @@ def gather(unit: GatherUnit) -> Gathered:
     """
     episode = unit.source.read()
     rows = rows_of(episode, unit.layout)
+    texts, steps = count_texts(episode, unit.layout, unit.options)
+    also = np.array(sorted(steps), dtype=np.int64)
+    cameras = unit.layout.cameras if len(rows) or len(also) else ()
     tasks: dict[str, int] = {}
     for task in rows.tasks:
         tasks[task] = tasks.get(task, 0) + 1
@@ -135,7 +143,7 @@ def gather(unit: GatherUnit) -> Gathered:
         num_rows=len(rows),
         refused=rows.refused,
         counts=rows.counts,
-        cameras={c.name: _use(episode, c.name, rows, unit.images) for c in unit.layout.cameras if len(rows)},
+        cameras={c.name: _use(episode, c.name, (rows, also), unit.images) for c in cameras},
         targets=rows.chunks[~rows.is_pad] if unit.wants_targets else None,
         state=rows.state if unit.wants_targets else None,
         tasks=tasks,
@@ -145,20 +153,27 @@ def gather(unit: GatherUnit) -> Gathered:
         source_files=tuple(_source_files(episode)),
         notes=tuple(_texts(episode.provenance.get("notes"))),
         facts={k: v for k, v in episode.metadata.items() if k in {"licence", "license"}},
+        texts=texts,
     )
 
 
-def _use(episode: Episode, camera: str, rows: EpisodeRows, images: ImageOptions) -> CameraUse:
+def _use(
+    episode: Episode, camera: str, steps: tuple[EpisodeRows, NDArray[np.int64]], images: ImageOptions
+) -> CameraUse:
+    """What rows of the executor, and steps of the other configs, show of a camera."""
     stream = stream_of(episode, camera)
-    shown = rows.frames[camera]
-    if len(shown) and int(shown.max()) >= stream.num_frames:
+    rows, also = steps
+    nothing = np.zeros(0, dtype=np.int32)
+    shown = rows.frames.get(camera, nothing)
+    needed = np.union1d(shown, episode.steps.images[camera][also]) if len(also) else np.unique(shown)
+    if len(needed) and int(needed[-1]) >= stream.num_frames:
         raise ExportError(
-            f"{episode.episode_id}: a step shows frame {int(shown.max())} of {camera}; there are {stream.num_frames}"
+            f"{episode.episode_id}: a step shows frame {int(needed[-1])} of {camera}; there are {stream.num_frames}"
         )
     is_rendered = must_render(episode, stream, images)
     # Packets of a video lie in decode order: their sizes say nothing about single frames.
     sizes = stream.frames.sizes if stream.video is None else np.zeros(stream.num_frames, dtype=np.int64)
-    frames = np.unique(shown) if is_rendered else np.zeros(0, dtype=np.int32)
+    frames = needed.astype(np.int32) if is_rendered else nothing
     return CameraUse(
         codec=stream.codec,
         is_rendered=is_rendered,

@@ -56,6 +56,19 @@ class PlannerOptions:
     """Seconds between rows of one episode, beside those where the subtask changes."""
     prompt: str = "planner_chat"
 
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ExportError: `every_s` is out of it.
+        """
+        if not 0.001 <= self.every_s <= 1e6:
+            raise ExportError(f"planner.every_s is {self.every_s:g}; it must be 0.001 to 1,000,000")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values; of a template's path the name alone."""
+        return {"every_s": self.every_s, "prompt": Path(self.prompt).name}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalData:
@@ -68,6 +81,10 @@ class ExternalData:
     share: float
     """Of the config's rows, 0 < share < 1."""
 
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values; its place on this machine is left out."""
+        return {"name": self.name, "format": self.format, "share": self.share}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VqaOptions:
@@ -79,6 +96,37 @@ class VqaOptions:
     prompt: str = "vqa_chat"
     seed: int = 0
     external: tuple[ExternalData, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ExportError: `per_episode` is out of it.
+        """
+        if not 1 <= self.per_episode <= 10_000:
+            raise ExportError(f"vqa.per_episode is {self.per_episode}; it must be 1 to 10,000")
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON values."""
+        return {
+            "per_episode": self.per_episode,
+            "kinds": _listed(self.kinds),
+            "prompt": Path(self.prompt).name,
+            "seed": self.seed,
+            "external": [e.to_dict() for e in self.external],
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, object]) -> Self:
+        """From what `to_dict` gave, without the places of others' data; raises TypeError where it did not."""
+        kinds, external = state["kinds"], state["external"]
+        return cls(
+            per_episode=state["per_episode"],  # type: ignore[arg-type]  # values are looked at on building
+            kinds=None if kinds is None else tuple(kinds),  # type: ignore[arg-type]
+            prompt=state["prompt"],  # type: ignore[arg-type]
+            seed=state["seed"],  # type: ignore[arg-type]
+            external=tuple(ExternalData(path=Path(), **e) for e in external),  # type: ignore[attr-defined]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +312,8 @@ class ExportOptions:
             "action": _listed(self.action),
             "outcomes": _listed(self.outcomes),
             "quarantined": self.quarantined,
+            "planner": self.planner and self.planner.to_dict(),
+            "vqa": self.vqa and self.vqa.to_dict(),
             "recipe": self.recipe,
             "overridden": list(self.overridden),
         }
@@ -306,6 +356,7 @@ class ExportOptions:
             size = images["size"]
             names = {n: state[n] for n in ("cameras", "proprioception", "action", "outcomes")}
             splits, idle = state["splits"], state.get("idle")
+            planner, vqa = state.get("planner"), state.get("vqa")
             return cls(
                 horizon=state["horizon"],  # type: ignore[arg-type]  # values are looked at on building
                 representation=state["representation"],  # type: ignore[arg-type]
@@ -315,6 +366,8 @@ class ExportOptions:
                 jpeg_quality=images["jpeg_quality"],
                 vocabulary=state["vocabulary"],  # type: ignore[arg-type]
                 splits={str(name): float(share) for name, share in splits},  # type: ignore[attr-defined]
+                planner=None if planner is None else PlannerOptions(**planner),  # type: ignore[arg-type]
+                vqa=None if vqa is None else VqaOptions.from_dict(vqa),  # type: ignore[arg-type]
                 idle=None if idle is None else IdleOptions.from_dict(idle),  # type: ignore[arg-type]
                 cross=tuple(state.get("cross", CROSSABLE)),  # type: ignore[arg-type]
                 **{n: None if v is None else tuple(v) for n, v in names.items()},  # type: ignore[arg-type]

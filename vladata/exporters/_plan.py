@@ -18,12 +18,14 @@ from ._options import ExportOptions
 from ._rows import Layout
 
 __all__ = [
+    "EXTERNAL",
     "IdlePreview",
     "Piece",
     "Plan",
     "PlannedShard",
     "Split",
     "Tokens",
+    "count_configs",
     "count_splits",
     "cut_parts",
     "cut_shards",
@@ -34,6 +36,8 @@ __all__ = [
     "total_counts",
 ]
 
+EXTERNAL = -1
+"""In place of an episode's index: rows of others' data."""
 PART_BYTES = 32_000_000
 """Stored bytes of the frames that one worker encodes anew at a time."""
 JPEG_BYTES_PER_PIXEL = 0.4
@@ -51,7 +55,7 @@ class Piece:
 
     episode_index: int
     start: int
-    """Rows of the episode, half-open."""
+    """Rows of the episode in the shard's config, half-open."""
     stop: int
 
 
@@ -62,6 +66,7 @@ class PlannedShard:
     file: str
     split: str
     pieces: tuple[Piece, ...]
+    config: str = "executor"
 
     @property
     def num_rows(self) -> int:
@@ -160,7 +165,7 @@ class Plan:
     """What an export would write."""
 
     splits: Mapping[str, Split]
-    """Those that have rows, by name."""
+    """Those of the executor that have rows, by name."""
     files: tuple[str, ...]
     """Shards."""
     steps: int
@@ -190,8 +195,8 @@ class Plan:
     """Episodes by stratum and split, the largest stratum first."""
     notes: tuple[str, ...]
     """What a user should know of groups and selection."""
-    configs: Mapping[str, int] = field(default_factory=dict)
-    """Rows of the configs beside `executor`, where they are written and known before."""
+    texts: Mapping[str, Mapping[str, Split]] = field(default_factory=dict)
+    """The splits of each config of text that has rows."""
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -203,7 +208,12 @@ class Plan:
             f"{name}: {s.episodes:,} episodes, {s.rows:,} rows, {s.shards:,} shards, about {s.bytes / 1e6:,.1f} MB"
             for name, s in self.splits.items()
         ]
-        listed += [f"{name}: {count:,} rows" for name, count in self.configs.items()]
+        listed += [
+            f"{config}: {name}: {s.episodes:,} episodes, {s.rows:,} rows, {s.shards:,} shards, "
+            f"about {s.bytes / 1e6:,.1f} MB"
+            for config, splits in self.texts.items()
+            for name, s in splits.items()
+        ]
         tokens = self.tokens
         if tokens.longest:
             sample = "" if tokens.counted == tokens.chunks else f", counted in {tokens.counted:,} of them"
@@ -262,13 +272,16 @@ def cut_parts(source: EpisodeSource, gathered: Gathered, options: ExportOptions,
     return parts
 
 
-def cut_shards(episodes: Sequence[tuple[int, int, int]], split: str, target_bytes: int) -> list[PlannedShard]:
+def cut_shards(
+    episodes: Sequence[tuple[int, int, int]], split: str, target_bytes: int, config: str = "executor"
+) -> list[PlannedShard]:
     """Divide the rows of a split into shards of about equal size; long episodes are cut between rows.
 
     Args:
         episodes: Index, rows and bytes of each episode, in the dataset's order.
         split: Name of the split.
         target_bytes: Shards are at most about this large.
+        config: Whose rows they are.
     """
     total_rows = sum(rows for _, rows, _ in episodes)
     total_bytes = sum(size for _, _, size in episodes)
@@ -287,7 +300,7 @@ def cut_shards(episodes: Sequence[tuple[int, int, int]], split: str, target_byte
         seen += size
     filled = [tuple(pieces) for pieces in shards if pieces]  # a row larger than a shard can leave its next one empty
     return [
-        PlannedShard(file=shard_name(split, i, len(filled)), split=split, pieces=pieces)
+        PlannedShard(file=shard_name(config, split, i, len(filled)), split=split, pieces=pieces, config=config)
         for i, pieces in enumerate(filled)
     ]
 
@@ -296,7 +309,7 @@ def count_splits(shards: Sequence[PlannedShard], sizes: Mapping[str, int], names
     """The splits that shards make up, in the order of `names`; those without rows are left out.
 
     Args:
-        shards: Of all splits.
+        shards: Of all splits of one config.
         sizes: Bytes of each shard by name.
         names: Splits in order.
     """
@@ -305,12 +318,21 @@ def count_splits(shards: Sequence[PlannedShard], sizes: Mapping[str, int], names
         own = [s for s in shards if s.split == name and s.num_rows]
         if own:
             result[name] = Split(
-                episodes=len({p.episode_index for s in own for p in s.pieces}),
+                episodes=len({p.episode_index for s in own for p in s.pieces} - {EXTERNAL}),
                 rows=sum(s.num_rows for s in own),
                 shards=len(own),
                 bytes=sum(sizes[s.file] for s in own),
             )
     return result
+
+
+def count_configs(
+    shards: Sequence[PlannedShard], sizes: Mapping[str, int], names: Iterable[str]
+) -> dict[str, dict[str, Split]]:
+    """The splits of each config, in the order in which the configs come; those without rows are left out."""
+    splits = list(names)
+    configs = dict.fromkeys(s.config for s in shards)
+    return {c: count_splits([s for s in shards if s.config == c], sizes, splits) for c in configs}
 
 
 def sum_refused(gathered: Iterable[Gathered]) -> dict[str, int]:

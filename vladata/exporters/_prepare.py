@@ -26,6 +26,7 @@ from ._plan import sum_refused
 from ._prompts import make_vocabulary
 from ._rows import Layout
 from ._split import assign_splits
+from ._text_rows import check_texts
 
 __all__ = ["QUARANTINED", "Prepared", "Progress", "build_tokenizer", "prepare", "read_embodiment"]
 
@@ -83,19 +84,20 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
     layout = Layout.build(embodiment, options)
     if options.idle is not None and layout.idle is not None:
         options = replace(options, idle=layout.idle.filled(options.idle))
+    check_texts(options, layout)
     grouping = group_episodes(entries, chosen.labels, options.group_by)
     strata = strata_of(entries, chosen.labels, options.stratify_by)
     splits = assign_splits(grouping.groups, options.splits, options.seed, strata)
     first = next(iter(options.splits))
     units = [
-        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first)
+        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first, options=options)
         for s, split in zip(sources, splits, strict=True)
     ]
     action = StatisticsAccumulator(layout.representation.names)
     state = StatisticsAccumulator(layout.state_names) if layout.state_names else None
     gathered = _run_gather(units, (action, state), num_workers, progress)
     _require_rows(gathered, splits, first)
-    train = [u for u in units if u.wants_targets]
+    train = [replace(u, options=replace(options, planner=None, vqa=None)) for u in units if u.wants_targets]
     # Both are always asked, so that each counts its own pass; a further pass feeds the one that needs it.
     again = (action.next_pass(), state is not None and state.next_pass())
     while any(again):

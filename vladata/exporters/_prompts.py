@@ -40,6 +40,7 @@ __all__ = [
     "RowFacts",
     "bind_prompts",
     "build_prompts",
+    "end_id",
     "make_vocabulary",
     "prompt_columns",
     "prompt_features",
@@ -217,7 +218,7 @@ def bind_prompts(
         raise ExportError(f"{asked} needs a base tokenizer; it must be given")
     kind = VocabularyKind(options.vocabulary)
     words = code_text(kind, tokenizer.codec.num_codes, space_before=template.space_before)
-    end = () if base is None else _end_id(options.base_tokenizer, base)
+    end = () if base is None else end_id(options.base_tokenizer, base)
     prompts = Prompts(
         renderer=Renderer.build(template, base, tokenizer.vocabulary, end, words),
         state=None if template.state is None or state is None else StateText.fit(template.state, state),
@@ -380,7 +381,7 @@ def refuse_long(longest: Sequence[tuple[str, int, int, int]], max_tokens: int | 
     )
 
 
-def _end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
+def end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
     """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         path = None if folder is None or not folder.is_dir() else folder / name

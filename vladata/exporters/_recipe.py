@@ -252,7 +252,7 @@ def options_of(recipe: RecipeDocument, folder: Path) -> ExportOptions:
         "reserved_pattern": vocabulary.pattern,
         "max_tokens": vocabulary.max_tokens,
         "prompt": _prompt(recipe.prompt, folder),
-        "planner": _planner(recipe.configs.planner),
+        "planner": _planner(recipe.configs.planner, folder),
         "vqa": _vqa(recipe.configs.vqa, folder),
         "shard_bytes": recipe.shard_mb * 1_000_000,
         "quarantined": recipe.quarantined,
@@ -314,8 +314,8 @@ def _changes(part: EmbodimentPart) -> Mapping[str, object]:
     return {**found, **({"proprioception": part.state.signals} if part.state is not None else {})}
 
 
-def _planner(part: PlannerPart | None) -> PlannerOptions | None:
-    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=part.prompt)
+def _planner(part: PlannerPart | None, folder: Path) -> PlannerOptions | None:
+    return None if part is None else PlannerOptions(every_s=part.every_s, prompt=_prompt(part.prompt, folder))
 
 
 def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
@@ -325,5 +325,9 @@ def _vqa(part: VqaPart | None, folder: Path) -> VqaOptions | None:
         ExternalData(name=e.name, path=folder / e.path, format=e.format, share=e.share) for e in part.external
     )
     return VqaOptions(
-        per_episode=part.per_episode, kinds=part.kinds, prompt=part.prompt, seed=part.seed, external=external
+        per_episode=part.per_episode,
+        kinds=part.kinds,
+        prompt=_prompt(part.prompt, folder),
+        seed=part.seed,
+        external=external,
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..action_tokenizer import ActionTokenizer
 from ..errors import ExportError
 from ..gate import inside
 from ..prompts import read_template
@@ -217,6 +218,7 @@ def _job(
     """Everything that is decided before the first shard."""
     template = export.prompts.template if keep_prompt else read_template(options.prompt)
     tokenizer, base = other_tokenizer(export, options, template, workers)
+    _require_same_base(export, tokenizer)
     ground = Ground(words=export.prompts.words, cameras=export.prompts.cameras, state=export.state)
     asked = options.to_dict()
     decided = {k: asked[k] for k in TOKEN_OPTIONS}
@@ -232,6 +234,20 @@ def _job(
     )
 
 
+def _require_same_base(export: StoredExport, tokenizer: ActionTokenizer) -> None:
+    """Rows of the configs without codes are left as they are; where they have ids, those must stay true."""
+    old, new = (t.vocabulary.base if t.vocabulary else None for t in (export.tokenizer, tokenizer))
+    texts = sorted({str(line.get("config")) for line in _texts(export)})
+    if not texts or (old and old.sha256) == (new and new.sha256):
+        return
+    has, must = (
+        (f"ids of the tokenizer {printable(old.name)}", "the same must be given")
+        if old
+        else ("no ids", "no base tokenizer can be given")
+    )
+    raise ExportError(f"rows of {' and '.join(texts)} have {has} and are not made anew; {must}, or export again")
+
+
 def _facts(job: Job, tails: Tails) -> TokenFacts:
     """What the card will say."""
     export, tokenizer = job.export, job.tokenizer
@@ -243,7 +259,7 @@ def _facts(job: Job, tails: Tails) -> TokenFacts:
         tokenizer=tokenizer,
         statistics=export.statistics,
         first_split=export.first_split,
-        content_digest=content_digest([(str(line["file"]), str(line["sha256"])) for line in tails.lines]),
+        content_digest=content_digest(_digests(tails.lines)),
         clipped=clipped,
         num_targets=targets,
         num_codes=sum(f.num_codes for f in tails.facts),
@@ -306,11 +322,12 @@ def _manifest(job: Job, facts: TokenFacts, tails: Tails, files: Mapping[str, byt
         {
             **{k: v for k, v in manifest.items() if k != "base"},
             **kept,
-            "content_digest": facts.content_digest,
+            "content_digest": content_digest(_digests([*tails.lines, *_texts(job.export)])),
             "options": {**job.export.options, **job.decided, "overridden": _overridden(job)},
             "tokenizer_digest": facts.tokenizer.digest,
             "prompt": {**job.prompts.to_dict(), "most_ids": facts.most_ids},
             "splits": _splits(job.export, tails.lines),
+            "configs": _configs(job.export, facts.content_digest, tails.lines),
             "clipped": facts.clipped,
             "num_targets": facts.num_targets,
             "num_codes": facts.num_codes,
@@ -331,3 +348,24 @@ def _splits(export: StoredExport, lines: Sequence[Line]) -> dict[str, object]:
     for line in lines:
         sizes[str(line["split"])] = sizes.get(str(line["split"]), 0) + whole(line, "size")
     return {name: {**split, "bytes": sizes.get(name, 0)} for name, split in splits.items()}
+
+
+def _digests(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    return [(str(line["file"]), str(line["sha256"])) for line in lines]
+
+
+def _texts(export: StoredExport) -> list[Line]:
+    """Shards of the configs without codes, in the order of the export."""
+    files, order = export.manifest["files"], [split[0] for split in export.options["splits"]]  # type: ignore[attr-defined]
+    assert isinstance(files, list)  # looked at on opening
+    texts = [f for f in files if "unit" in f and not is_shard(f)]
+    return sorted(texts, key=lambda f: (str(f.get("config")), order.index(str(f.get("split"))), str(f["file"])))
+
+
+def _configs(export: StoredExport, executor_digest: str, lines: Sequence[Line]) -> dict[str, object]:
+    """Digests and splits of each config; those of the others stay."""
+    configs = export.manifest.get("configs")
+    if not isinstance(configs, dict):
+        raise ExportError(f"{export.path}: {MANIFEST} is damaged; configs must be an object")
+    executor = {"content_digest": executor_digest, "splits": _splits(export, lines)}
+    return {**configs, "executor": executor}

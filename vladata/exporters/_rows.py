@@ -19,7 +19,7 @@ from ._idle import IdleRule, idle_steps
 from ._options import ExportOptions
 from ._zones import cuts_of, zones
 
-__all__ = ["EpisodeRows", "Layout", "rows_of"]
+__all__ = ["EpisodeRows", "Layout", "observation_of", "rows_of"]
 
 BoolArray = NDArray[np.bool_]
 
@@ -187,6 +187,15 @@ def rows_of(episode: Episode, layout: Layout) -> EpisodeRows:
         idle=None if idle is None else dict(Counter(_texts(episode, np.flatnonzero(would_be & ~kept))[0])),
         counts=counts,
     )
+
+
+def observation_of(steps: Steps, layout: Layout) -> tuple[BoolArray, BoolArray]:
+    """Where the state is there, valid and finite, and where every camera shows an image, [T] each."""
+    state, is_valid = _vector(steps, steps.proprioception, layout.state)
+    is_shown = np.ones(len(steps), dtype=np.bool_)
+    for camera in layout.cameras:
+        is_shown &= ~_has_no_image(steps, camera.name)
+    return is_valid & _is_finite(state), is_shown
 
 
 def _between(count: int, start: int, stop: int) -> BoolArray:

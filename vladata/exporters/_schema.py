@@ -1,4 +1,4 @@
-"""The columns of the config `executor`: one description for `datasets` and for Parquet."""
+"""The columns of each config: one description for `datasets` and for Parquet."""
 
 import json
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from ..documents import canonical_json
 from ._prompts import Prompts, prompt_features
 from ._rows import Layout
+from ._wording import Wording
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES", "TOKENS", "arrow_schema", "image_columns", "retokenized_schema"]
+__all__ = ["IMAGES", "TOKENS", "arrow_schema", "image_columns", "retokenized_schema", "text_schema"]
 
 IMAGES = "observation.images."
 TOKENS = (
@@ -76,3 +77,40 @@ def retokenized_schema(schema: "pa.Schema", prompts: Prompts, tokenizer_digest: 
     made: pa.Schema = Features(columns).arrow_schema
     facts = canonical_json({**facts, "tokenizer_digest": tokenizer_digest})
     return made.with_metadata({**(made.metadata or {}), b"vladata": facts.encode()})
+
+
+def text_schema(config: str, layout: Layout, wording: Wording, facts: Mapping[str, object]) -> "pa.Schema":
+    """The Arrow schema of a shard of `planner` or `vqa`.
+
+    Args:
+        config: Which of them.
+        layout: Cameras and state.
+        wording: Whether prompts are text or messages, and have ids.
+        facts: Further metadata under the key `vladata`.
+    """
+    from datasets import Features, Image, List, Value
+
+    text = Value("string")
+    columns: dict[str, object] = {} if config == "planner" else {"source": text}
+    columns |= {
+        "episode_index": Value("int64"),
+        "episode_id": text,
+        "step_index": Value("int64"),
+        "timestamp": Value("float64"),
+    }
+    if config == "planner":
+        columns |= {"decision": text, "goal": text, "history": List(text), "subtask": text, "next_subtask": text}
+        columns |= {"is_done": Value("bool"), "outcome": text}
+        columns |= {name: Image() for name in image_columns(layout)}
+        if layout.state_names:
+            columns["observation.state"] = List(Value("float32"), length=len(layout.state_names))
+    else:
+        columns |= dict.fromkeys(("kind", "question", "answer", "evidence"), text)
+        columns |= {"images": List(Image()), "cameras": List(text)}
+    messages = List({"role": text, "content": List({"type": text, "text": text})})
+    columns |= {"prompt": messages, "completion": messages} if wording.is_chat else {"prompt": text}
+    columns["target"] = text
+    if wording.has_ids:
+        columns |= {"input_ids": List(Value("int32")), "labels": List(Value("int32")), "loss_mask": List(Value("bool"))}
+    schema: pa.Schema = Features(columns).arrow_schema
+    return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})

@@ -17,13 +17,15 @@ from ..store.dataset import Dataset
 from ..workers import Failed, run
 from ._compare import Compared, CompareUnit, compare_shard
 from ._files import FORMAT_VERSION
-from ._folder import DATA, FORMAT, MANIFEST, ORIGIN, TOKENIZER, UNFINISHED, hash_with_beats, read_json
+from ._folder import FORMAT, MANIFEST, ORIGIN, SHARDS, TOKENIZER, UNFINISHED, hash_with_beats, read_json
 from ._gather import EpisodeSource
 from ._journal import has_journal
 from ._options import ExportOptions
 from ._prepare import Progress, read_embodiment
 from ._prompts import stored_prompts
 from ._rows import Layout
+from ._text_rows import EXECUTOR, VQA
+from ._verify_texts import TextCheck, compare_texts
 from ._work import STALL_S, package_versions
 
 __all__ = ["VerifyResult", "verify"]
@@ -31,6 +33,8 @@ __all__ = ["VerifyResult", "verify"]
 WHOLE_BYTES = 300_000_000
 """An export up to this size is also loaded as a whole; a larger one is streamed from its beginning only."""
 LOADING_MEMORY = 16 << 30
+SAID = frozenset({"source", "question", "answer", "images", "prompt", "target"})
+"""Columns of `vqa` that every row has; rows of others' data have no episode."""
 
 
 def _quiet(done: int, total: int, name: str) -> None:
@@ -46,6 +50,8 @@ class VerifyResult:
     rows: int
     problems: tuple[str, ...]
     """Differences, one line each, with file, row and column; empty where everything is as it must be."""
+    notes: tuple[str, ...] = ()
+    """What could not be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,6 +65,10 @@ class _Manifest:
     versions: Mapping[str, object]
     dataset_digest: str
     prompt: Mapping[str, object]
+    configs: Mapping[str, Mapping[str, object]]
+    """Splits and content digest by config."""
+    texts: Mapping[str, object]
+    """What is said of the configs of text."""
 
 
 def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress: Progress = _quiet) -> VerifyResult:
@@ -79,9 +89,12 @@ def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress
     if opened.digest != manifest.dataset_digest:
         problems.append(f"{opened.path.name}: the dataset was changed since the export; differences below may be its")
     sources = _sources(manifest, opened, problems)
-    shards = [f for f in manifest.files if "unit" in f]
+    shards = [f for f in manifest.files if _is_of(f, EXECUTOR)]
+    layout = None
+    if sources:
+        layout = Layout.build(read_embodiment(next(iter(sources.values())), workers), manifest.options)
     try:
-        units = _units(out, manifest, sources, workers)
+        units = [] if layout is None else _units(out, manifest, sources, layout)
     except (ExportError, TokenizeError) as error:
         units = []
         problems.append(f"rows can't be compared: {error}")
@@ -95,13 +108,21 @@ def verify(out: Path, dataset: Path | None = None, *, workers: int = 1, progress
     for index in sorted(compared):
         problems += compared[index].problems
     problems += _compare_coverage(manifest, compared, shards)
+    texts = None if layout is None else compare_texts(_text_check(out, manifest, sources, (layout, workers, progress)))
+    problems += [] if texts is None else texts.problems
     problems += _load_once(out, manifest)
     return VerifyResult(
         files=len(manifest.files),
         bytes=sum(_int(f.get("size")) for f in manifest.files),
-        rows=sum(len(c.steps) for c in compared.values()),
+        rows=sum(len(c.steps) for c in compared.values()) + (0 if texts is None else texts.rows),
         problems=tuple(problems),
+        notes=() if texts is None else texts.notes,
     )
+
+
+def _is_of(line: Mapping[str, object], config: str) -> bool:
+    """Whether a file is a shard of a config."""
+    return "unit" in line and line.get("config", EXECUTOR) == config
 
 
 def _int(value: object) -> int:
@@ -135,7 +156,14 @@ def _read_manifest(out: Path) -> _Manifest:
         versions=versions,  # type: ignore[arg-type]
         dataset_digest=str(state.get("dataset_digest")),
         prompt=prompt,  # type: ignore[arg-type]
+        configs=_objects(state.get("configs")) or {EXECUTOR: {"splits": splits}},
+        texts=_objects(state.get("texts")),
     )
+
+
+def _objects(value: object) -> dict[str, Mapping[str, object]]:
+    """Objects of an object; what is none is left out."""
+    return {k: v for k, v in value.items() if isinstance(v, dict)} if isinstance(value, dict) else {}
 
 
 def _are_objects(value: object, keys: set[str]) -> bool:
@@ -169,7 +197,7 @@ def _compare_files(out: Path, manifest: _Manifest) -> list[str]:
         if (size, sha256) != (line["size"], line["sha256"]):
             problems.append(f"{name}: {size:,} bytes, or their SHA-256, differ from the manifest's")
     listed = {str(line["file"]) for line in manifest.files}
-    found = sorted(p.relative_to(out).as_posix() for p in (out / DATA).glob("*"))
+    found = sorted(p.relative_to(out).as_posix() for p in (out / SHARDS).glob("*/*"))
     return problems + [f"{name}: not in the manifest" for name in found if name not in listed]
 
 
@@ -212,15 +240,40 @@ def _sources(manifest: _Manifest, dataset: Dataset, problems: list[str]) -> dict
     return sources
 
 
-def _units(out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource], workers: int) -> list[CompareUnit]:
-    if not sources:
-        return []
-    layout = Layout.build(read_embodiment(next(iter(sources.values())), workers), manifest.options)
+def _is_same_software(manifest: _Manifest) -> bool:
+    """Whether the image codecs are those of the export."""
+    ours = package_versions()
+    return all(manifest.versions.get(n) == v for n, v in ours.items() if n in {"av", "opencv-python-headless"})
+
+
+def _text_check(
+    out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource], rest: tuple[Layout, int, Progress]
+) -> TextCheck:
+    origin = (read_json(out / ORIGIN) or {}).get("external")
+    places = (
+        {n: (out / p).resolve() for n, p in origin.items() if isinstance(p, str)} if isinstance(origin, dict) else {}
+    )
+    return TextCheck(
+        out=out,
+        options=manifest.options,
+        layout=rest[0],
+        is_same_software=_is_same_software(manifest),
+        sources=sources,
+        episodes=manifest.episodes,
+        files=[f for f in manifest.files if "unit" in f],
+        configs=manifest.configs,
+        texts=manifest.texts,
+        places=places,
+        workers=rest[1],
+        progress=rest[2],
+    )
+
+
+def _units(out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource], layout: Layout) -> list[CompareUnit]:
     cameras = [c.name for c in layout.cameras]
     tokenizer = ActionTokenizer.load(out / TOKENIZER)
     prompts = stored_prompts(out, manifest.prompt, cameras, tokenizer, manifest.options.vocabulary)
-    ours = package_versions()
-    is_same = all(manifest.versions.get(n) == v for n, v in ours.items() if n in {"av", "opencv-python-headless"})
+    is_same = _is_same_software(manifest)
     members: dict[str, list[int]] = {}
     for line in manifest.episodes:
         shards = line["shards"]
@@ -239,7 +292,7 @@ def _units(out: Path, manifest: _Manifest, sources: Mapping[int, EpisodeSource],
             prompts=prompts,
         )
         for line in manifest.files
-        if "unit" in line
+        if _is_of(line, EXECUTOR)
     ]
 
 
@@ -275,14 +328,17 @@ def _compare_coverage(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LoadUnit:
     out: Path
-    rows: Mapping[str, int]
-    """By split."""
+    rows: Mapping[str, Mapping[str, int]]
+    """By config and split."""
     is_whole: bool
 
 
 def _load_once(out: Path, manifest: _Manifest) -> list[str]:
     size = sum(_int(f.get("size")) for f in manifest.files)
-    rows = {name: _int(split.get("rows")) for name, split in manifest.splits.items()}
+    rows = {
+        config: {name: _int(split.get("rows")) for name, split in _objects(own.get("splits")).items()}
+        for config, own in manifest.configs.items()
+    }
     unit = _LoadUnit(out=out, rows=rows, is_whole=size <= WHOLE_BYTES)
     # Always in a process of its own: it sets progress bars, an event loop and locks up that nobody here asked for.
     for outcome in run(load_with_datasets, [unit], workers=1, memory_bytes=LOADING_MEMORY, stall_s=STALL_S):
@@ -304,18 +360,21 @@ def load_with_datasets(unit: _LoadUnit) -> list[str]:
     has_pillow = importlib.util.find_spec("PIL") is not None
     problems = []
     with tempfile.TemporaryDirectory() as cache:
-        streamed = datasets.load_dataset(str(unit.out), "executor", streaming=True, cache_dir=cache)
-        if set(streamed) != set(unit.rows):
-            problems.append(f"datasets.load_dataset: splits {sorted(streamed)}; must be {sorted(unit.rows)}")
-        for name, split in streamed.items():
-            # `datasets` decodes images by Pillow alone, and does not bring it; their bytes were compared before.
-            first = next(iter(split.decode(has_pillow)), None)
-            if first is None or any(v is None for v in first.values()):
-                problems.append(f"datasets.load_dataset: split {name} gives no whole row when streamed")
-        if unit.is_whole:
-            loaded = datasets.load_dataset(str(unit.out), "executor", cache_dir=cache)
-            for name, rows in unit.rows.items():
-                found = len(loaded[name]) if name in loaded else 0
-                if found != rows:
-                    problems.append(f"datasets.load_dataset: split {name} has {found} rows; must be {rows}")
+        for config, wanted in unit.rows.items():
+            streamed = datasets.load_dataset(str(unit.out), config, streaming=True, cache_dir=cache)
+            if set(streamed) != set(wanted):
+                problems.append(f"datasets.load_dataset: {config}: splits {sorted(streamed)}; must be {sorted(wanted)}")
+            for name, split in streamed.items():
+                # `datasets` decodes images by Pillow alone, and does not bring it; their bytes were compared before.
+                first = next(iter(split.decode(has_pillow)), None)
+                if first is None or any(first[n] is None for n in first if config != VQA or n in SAID):
+                    problems.append(f"datasets.load_dataset: {config}: split {name} gives no whole row when streamed")
+            if unit.is_whole:
+                loaded = datasets.load_dataset(str(unit.out), config, cache_dir=cache)
+                for name, rows in wanted.items():
+                    found = len(loaded[name]) if name in loaded else 0
+                    if found != rows:
+                        problems.append(
+                            f"datasets.load_dataset: {config}: split {name} has {found} rows; must be {rows}"
+                        )
     return problems

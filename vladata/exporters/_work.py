@@ -13,11 +13,14 @@ from ..workers import Failed, run
 from ._folder import ExportFolder, require_space
 from ._frames import Part, RenderUnit, render
 from ._options import ExportOptions
-from ._plan import PlannedShard, cut_parts, cut_shards, digest, guess_bytes, row_bytes
+from ._plan import EXTERNAL, PlannedShard, cut_parts, cut_shards, digest, guess_bytes, row_bytes
 from ._prepare import Prepared, Progress
 from ._prompts import Prompts, refuse_long
-from ._schema import arrow_schema
-from ._shard import ShardUnit, is_as_noted, write_shard
+from ._schema import arrow_schema, text_schema
+from ._shard import ShardFacts, ShardUnit, is_as_noted, write_shard
+from ._text_plan import Texts, cut_texts, external_of, text_facts
+from ._text_rows import PLANNER
+from ._text_shard import TextUnit, write_text_shard
 
 __all__ = ["Job", "ShardLine", "Written", "cut_all", "package_versions", "write_shards"]
 
@@ -38,6 +41,8 @@ class Job:
     prompts: Prompts
     workers: int
     progress: Progress
+    texts: Texts
+    """What the other configs are made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +59,9 @@ class ShardLine:
     num_targets: int
     """Targets that are not padded."""
     num_clipped: tuple[int, ...]
-    """Of them, those outside of what codes can stand for, by dimension."""
+    """Of them, those outside of what codes can stand for, by dimension; empty where a row has no codes."""
     num_codes: int
-    """Of all rows."""
+    """Of all rows; 0 where a row has none."""
     longest: int
     """Codes of the row that has most."""
     most_ids: int
@@ -64,6 +69,7 @@ class ShardLine:
     most_ids_row: int
     num_long: int
     """Rows that have more than they may."""
+    config: str = "executor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,6 +84,13 @@ class Written:
     """Shards that were there already."""
 
 
+AnyUnit = ShardUnit | TextUnit
+
+
+def _write_unit(unit: AnyUnit) -> ShardFacts:
+    return write_text_shard(unit) if isinstance(unit, TextUnit) else write_shard(unit)
+
+
 def package_versions() -> dict[str, str]:
     """Packages that decide bytes."""
     found = {"vladata": __version__}
@@ -90,7 +103,7 @@ def package_versions() -> dict[str, str]:
 
 
 def cut_all(prepared: Prepared, options: ExportOptions, sizes: Sequence[int]) -> tuple[PlannedShard, ...]:
-    """The shards of all splits, out of the bytes of each episode."""
+    """The executor's shards of all splits, out of the bytes of each episode."""
     shards: list[PlannedShard] = []
     for name in options.splits:
         episodes = [
@@ -121,9 +134,9 @@ def write_shards(job: Job, folder: ExportFolder) -> Written:
         + rendered[i]
         for i, g in enumerate(prepared.gathered)
     ]
-    shards = cut_all(prepared, job.options, sizes)
-    schema = _schema(job)
-    units = [_unit(job, folder, shard, parts, schema) for shard in shards]
+    units: list[AnyUnit] = [_unit(job, folder, s, parts, _schema(job)) for s in cut_all(prepared, job.options, sizes)]
+    units += [_text_unit(job, folder, s, parts) for s in cut_texts(prepared, job.options, job.texts, sizes)]
+    shards = tuple(unit.shard for unit in units)
     digests = [_digest(job, unit) for unit in units]
     lines = _kept(job, folder, units, digests)
     kept = len(lines)
@@ -215,8 +228,49 @@ def _unit(job: Job, folder: ExportFolder, shard: PlannedShard, parts: Parts, sch
     )
 
 
-def _digest(job: Job, unit: ShardUnit) -> str:
+def _text_unit(job: Job, folder: ExportFolder, shard: PlannedShard, parts: Parts) -> TextUnit:
+    episodes = [i for i in dict.fromkeys(p.episode_index for p in shard.pieces) if i != EXTERNAL]
+    layout, wording = job.prepared.layout, job.texts.wording[shard.config]
+    facts = {"state_names": list(layout.state_names)} if shard.config == PLANNER else {}
+    schema: bytes = text_schema(shard.config, layout, wording, facts).serialize().to_pybytes()
+    return TextUnit(
+        out=folder.path,
+        shard=shard,
+        schema=schema,
+        layout=layout,
+        options=job.options,
+        sources={i: job.prepared.sources[i] for i in episodes},
+        parts={i: parts[i] for i in episodes if i in parts},
+        parts_folder=folder.parts,
+        external=external_of(job.texts, shard),
+        roots=job.texts.roots,
+        wording=wording,
+    )
+
+
+def _text_digest(job: Job, unit: TextUnit) -> str:
+    """As `_digest`."""
+    options = job.options
+    return digest(
+        {
+            "episodes": [_source_facts(job, i) for i in unit.sources],
+            "shard": dataclasses.asdict(unit.shard),
+            "parts": [p.file for own in unit.parts.values() for p in own],
+            "schema": unit.schema.hex(),
+            "state": [s.name for s in unit.layout.state],
+            "options": [options.planner and options.planner.to_dict(), options.vqa and options.vqa.to_dict()],
+            "images": options.images.to_dict(),
+            "texts": text_facts(job.texts, unit.shard),
+            "row_group_rows": options.row_group_rows,
+            "versions": package_versions(),
+        }
+    )
+
+
+def _digest(job: Job, unit: "AnyUnit") -> str:
     """Digest of everything that decides a shard's bytes."""
+    if isinstance(unit, TextUnit):
+        return _text_digest(job, unit)
     base = unit.prompts.renderer.base
     return digest(
         {
@@ -242,7 +296,7 @@ def _source_facts(job: Job, index: int) -> list[object]:
     return [index, source.entry.sha256, edits]
 
 
-def _kept(job: Job, folder: ExportFolder, units: Sequence[ShardUnit], digests: Sequence[str]) -> dict[str, ShardLine]:
+def _kept(job: Job, folder: ExportFolder, units: Sequence[AnyUnit], digests: Sequence[str]) -> dict[str, ShardLine]:
     """Lines of the shards that an earlier run completed and that are still as they were."""
     receipts = folder.receipts()
     lines = []
@@ -272,10 +326,10 @@ def _line(receipt: Mapping[str, object]) -> ShardLine | None:
         return None
 
 
-def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Generator[ShardLine, None, None]:
+def _write(job: Job, units: Sequence[AnyUnit], digests: Sequence[str]) -> Generator[ShardLine, None, None]:
     """Write shards; their lines in the order of completion."""
     failures = []
-    for done, outcome in enumerate(run(write_shard, units, workers=job.workers, stall_s=STALL_S), start=1):
+    for done, outcome in enumerate(run(_write_unit, units, workers=job.workers, stall_s=STALL_S), start=1):
         shard = units[outcome.index].shard
         if isinstance(outcome, Failed):
             failures.append(f"{shard.file}: {outcome.reason}")
@@ -295,6 +349,7 @@ def _write(job: Job, units: Sequence[ShardUnit], digests: Sequence[str]) -> Gene
                 most_ids=facts.most_ids,
                 most_ids_row=facts.most_ids_row,
                 num_long=facts.num_long,
+                config=shard.config,
             )
         job.progress(done, len(units), "writing shards")
     if failures:

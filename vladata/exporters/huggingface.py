@@ -18,7 +18,7 @@ from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
 from ._journal import roll_back
 from ._loss import Sample, measure_loss
-from ._options import ExportOptions
+from ._options import ExportOptions, ExternalData, PlannerOptions, VqaOptions
 from ._plan import Plan, Split, sum_refused
 from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
 from ._preview import make_plan, require_idle_limit
@@ -26,17 +26,22 @@ from ._prompts import build_prompts
 from ._recipe import read_recipe
 from ._retokenize import Retokenized, RetokenizePlan, plan_retokenize, retokenize, undo_retokenize
 from ._sample import ShardRows, held_out
+from ._text_plan import plan_texts, prepare_texts
+from ._text_rows import EXECUTOR
 from ._verify import VerifyResult, verify
 from ._work import Job, Written, write_shards
 
 __all__ = [
     "ExportOptions",
     "ExportResult",
+    "ExternalData",
     "Plan",
+    "PlannerOptions",
     "RetokenizePlan",
     "Retokenized",
     "Split",
     "VerifyResult",
+    "VqaOptions",
     "export",
     "plan",
     "plan_retokenize",
@@ -56,7 +61,13 @@ class ExportResult:
     """What an export wrote."""
 
     splits: Mapping[str, Split]
-    """Those that have rows, by name."""
+    """Those of the executor that have rows, by name."""
+    configs: Mapping[str, Mapping[str, Split]]
+    """The splits of each config that has rows."""
+    mixed: Mapping[str, Mapping[str, Mapping[str, int]]]
+    """Others' rows by source and split: `rows`, and `wanted`, those that would make up the declared share."""
+    mixed_refused: Mapping[str, int]
+    """Others' rows that were refused, by source; the notes have the reasons."""
     refused: Mapping[str, int]
     """Steps that are no rows, by reason."""
     clipped: Mapping[str, int]
@@ -76,7 +87,9 @@ class ExportResult:
     @property
     def is_lossy(self) -> bool:
         """Whether something is missing that nobody asked to be left out."""
-        return bool(self.quarantined) or sum(self.refused.values()) > self.idle
+        is_short = any(m["rows"] < m["wanted"] for splits in self.mixed.values() for m in splits.values())
+        is_refused = sum(self.refused.values()) > self.idle or any(self.mixed_refused.values())
+        return bool(self.quarantined) or is_short or is_refused
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
@@ -99,7 +112,8 @@ def plan(dataset: Dataset, options: ExportOptions, *, workers: int = 1, progress
     options, base = prepared.options, _read_base(options)
     tokenizer = build_tokenizer(prepared, options, base, workers, progress)
     build_prompts(prepared.layout, options, tokenizer, base, prepared.state)  # refused here already if it can't be
-    return make_plan(prepared, tokenizer, workers, progress)
+    texts = prepare_texts(prepared, options, base, workers, progress)
+    return plan_texts(make_plan(prepared, tokenizer, workers, progress), prepared, texts)
 
 
 def export(
@@ -137,9 +151,10 @@ def export(
             prompts=build_prompts(prepared.layout, options, tokenizer, base, prepared.state),
             workers=workers,
             progress=progress,
+            texts=prepare_texts(prepared, options, base, workers, progress),
         )
         written = write_shards(job, folder)
-        origin = {"dataset": os.path.relpath(dataset.path.resolve(), out.resolve())}
+        origin = _origin(dataset.path, out, options)
         write_bytes(out / ORIGIN, (canonical_json(origin) + "\n").encode())
         finished = Finished(
             job=job,
@@ -151,6 +166,9 @@ def export(
         write_rest(folder, finished)
     return ExportResult(
         splits=finished.splits,
+        configs=finished.configs,
+        mixed=finished.mixed,
+        mixed_refused={n: sum(c.refused.values()) for n, c in job.texts.chosen.items()},
         refused=sum_refused(prepared.gathered),
         clipped={name: count for name, count in finished.clipped.items() if count},
         notes=finished.notes,
@@ -163,9 +181,18 @@ def export(
 
 
 def _held_out(job: Job, written: Written, out: Path) -> Sample:
-    shards = [ShardRows(file=line.file, split=line.split, rows=line.rows) for line in written.lines]
+    lines = [line for line in written.lines if line.config == EXECUTOR]
+    shards = [ShardRows(file=line.file, split=line.split, rows=line.rows) for line in lines]
     shape = (job.tokenizer.horizon, job.tokenizer.dims)
     return held_out(out, shards, next(iter(job.options.splits)), shape, job.workers)
+
+
+def _origin(dataset: Path, out: Path, options: ExportOptions) -> dict[str, object]:
+    """Where everything came from, seen from the export; for verification on this machine."""
+    external = options.vqa.external if options.vqa is not None else ()
+    places = {e.name: os.path.relpath(e.path.resolve(), out.resolve()) for e in external}
+    own: dict[str, object] = {"dataset": os.path.relpath(dataset.resolve(), out.resolve())}
+    return {**own, "external": places} if places else own
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -19,7 +19,15 @@ from ..episode import Episode, Image, Steps
 from ..recording import AnyStream, BytesFrames, FrameStream, Instruction, Outcome, Recording, SourceFile, Stream
 from ..units import Clock, Kind, Mode, Unit
 
-__all__ = ["RecordingKnobs", "build_embodiment", "build_episode", "build_frames", "build_recording", "decode_frame"]
+__all__ = [
+    "RecordingKnobs",
+    "build_embodiment",
+    "build_episode",
+    "build_frames",
+    "build_instructions",
+    "build_recording",
+    "decode_frame",
+]
 
 START_NS = 1_767_603_600_000_000_000
 """The first step of every recording: 2026-01-05, 09:00 UTC."""
@@ -118,6 +126,21 @@ def _dimensions(num_joints: int, mode: Mode | None) -> tuple[Dimension, ...]:
         closed_value=0.0,
     )
     return (*joints, gripper)
+
+
+def build_instructions(task: str, subtasks: Mapping[str, float | tuple[float, float]]) -> tuple[Instruction, ...]:
+    """Build a task for the whole episode and subtasks on its time axis, for `RecordingKnobs.instructions`.
+
+    Args:
+        task: Empty: there is none.
+        subtasks: By text, seconds from the first step at which it begins; or its beginning and its end.
+    """
+    found = [Instruction(text=task)] if task else []
+    for text, times in subtasks.items():
+        begin, end = times if isinstance(times, tuple) else (times, None)
+        end_ns = None if end is None else START_NS + round(end * 1e9)
+        found.append(Instruction(text=text, kind="subtask", time_ns=START_NS + round(begin * 1e9), end_ns=end_ns))
+    return tuple(found)
 
 
 def build_frames(count: int, *, height: int = 48, width: int = 64, seed: int = 0) -> list[bytes]:
