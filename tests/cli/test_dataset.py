@@ -253,7 +253,8 @@ class TestVerify:
         assert done.returncode == 0
         assert "6 files" in done.stdout
         assert done.stdout.rstrip().endswith("all as it was written")
-        assert set(json.loads(cli("verify", sample_dataset, "--json").stdout)) == {"files", "bytes", "rows", "problems"}
+        found = json.loads(cli("verify", sample_dataset, "--json").stdout)
+        assert set(found) == {"files", "bytes", "rows", "problems", "notes"}
 
     def test_a_flipped_bit_is_4_and_named(self, cli, dataset):
         path = next(dataset.glob("episodes/*/*.h5"))

@@ -60,6 +60,8 @@ class GatherUnit:
     """True in the split that statistics are made of."""
     options: ExportOptions
     """What the configs of text are asked for."""
+    is_gated: bool = False
+    """The file went through the gate before, in the same run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -131,7 +133,7 @@ def gather(unit: GatherUnit) -> Gathered:
         EpisodeFormatError: The file is damaged.
         ExportError: A step names a frame that is not there.
     """
-    episode = unit.source.read()
+    episode = unit.source.read(is_gated=unit.is_gated)
     rows = rows_of(episode, unit.layout)
     texts, steps = count_texts(episode, unit.layout, unit.options)
     also = np.array(sorted(steps), dtype=np.int64)

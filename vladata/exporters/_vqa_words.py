@@ -22,7 +22,7 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "is": (
             "Is this what the robot is doing right now: {subtask}?",
             "Is the robot at this step of its task: {subtask}?",
-            "Does the image show the robot at this step: {subtask}?",
+            "Is the robot busy with this step just now: {subtask}?",
         ),
     },
     "next": {
@@ -77,8 +77,8 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "In which state is {gripper}: open or closed?",
             "Say whether {gripper} is open or closed.",
         ),
-        "open": ("Is {gripper} open?", "Can you see that {gripper} is open?", "Does {gripper} stand open?"),
-        "closed": ("Is {gripper} closed?", "Can you see that {gripper} is closed?", "Is {gripper} shut?"),
+        "open": ("Is {gripper} open?", "Would you say that {gripper} is open?", "Does {gripper} stand open?"),
+        "closed": ("Is {gripper} closed?", "Would you say that {gripper} is closed?", "Is {gripper} shut?"),
     },
     "state": {
         "position": (
