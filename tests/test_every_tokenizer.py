@@ -40,11 +40,12 @@ class OnlyThese(MetaPathFinder):
 sys.meta_path.insert(0, OnlyThese())
 import numpy as np
 import vladata
+from vladata.tokenizers import TokenRows
 
 for line in sys.stdin:
     job = json.loads(line)
     tokenizer = vladata.ActionTokenizer.load(job["folder"])
-    codes = tokenizer.from_ids(vladata.TokenRows.of(job["ids"]))
+    codes = tokenizer.from_ids(TokenRows.of(job["ids"]))
     np.save(job["answer"], tokenizer.decode(codes))
 assert not {"datasets", "h5py", "pyarrow", "pydantic"} & sys.modules.keys()
 """

@@ -56,7 +56,7 @@ def most_chunks(horizon: int, dims: int) -> int:
 
 def take_chunks(unit: FitUnit) -> FloatArray:
     """Chunks of one episode, as learned, in physical units, [n, H, D]; runs in a worker."""
-    return rows_of(unit.source.read(), unit.layout).chunks[unit.rows]
+    return rows_of(unit.source.read(is_gated=True), unit.layout).chunks[unit.rows]
 
 
 def train_chunks(

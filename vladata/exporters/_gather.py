@@ -57,6 +57,8 @@ class GatherUnit:
     images: ImageOptions
     wants_targets: bool
     """True in the split that statistics are made of."""
+    is_gated: bool = False
+    """The file went through the gate before, in the same run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,7 +128,7 @@ def gather(unit: GatherUnit) -> Gathered:
         EpisodeFormatError: The file is damaged.
         ExportError: A step names a frame that is not there.
     """
-    episode = unit.source.read()
+    episode = unit.source.read(is_gated=unit.is_gated)
     rows = rows_of(episode, unit.layout)
     tasks: dict[str, int] = {}
     for task in rows.tasks:

@@ -88,7 +88,13 @@ def prepare(dataset: Dataset, options: ExportOptions, num_workers: int, progress
     splits = assign_splits(grouping.groups, options.splits, options.seed, strata)
     first = next(iter(options.splits))
     units = [
-        GatherUnit(source=s, layout=layout, images=options.images, wants_targets=split == first)
+        GatherUnit(
+            source=s,
+            layout=layout,
+            images=options.images,
+            wants_targets=split == first,
+            is_gated=chosen.labels is not None,
+        )
         for s, split in zip(sources, splits, strict=True)
     ]
     action = StatisticsAccumulator(layout.representation.names)
