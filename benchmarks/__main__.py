@@ -17,6 +17,7 @@ from .context import Context
 NAMES = (
     "ingest",
     "export",
+    "retokenize",
     "resize",
     "random_read",
     "memory",
