@@ -17,9 +17,11 @@ from .context import Context
 NAMES = (
     "ingest",
     "export",
+    "retokenize",
     "resize",
     "random_read",
     "memory",
+    "mixing",
     "listing",
     "startup",
     "timing",

@@ -12,7 +12,7 @@ from .context import Context
 from .measure import Goal, heading, verdict
 from .workload import BYTES_PER_S, write_recording
 
-__all__ = ["family", "idle", "peak_mb", "run"]
+__all__ = ["MB", "family", "idle", "measure", "peak_mb", "run"]
 
 MB = 1_000_000
 SIZES_MB = (1000, 2000, 4000)
@@ -45,12 +45,12 @@ def run(context: Context) -> None:
             recording = folder / "recording.mcap"
             write_recording(recording, seed=7, duration_s=size * MB / BYTES_PER_S)
             print(f"  a recording of {recording.stat().st_size / 1e6:.0f} MB")
-            seconds[size] = _measure("ingest", [recording, folder / "dataset"]) / recording.stat().st_size * 1e9
+            seconds[size] = measure("ingest", [recording, folder / "dataset"]) / recording.stat().st_size * 1e9
             recording.unlink()
-            _measure("export", [folder / "dataset", folder / "out"])
+            measure("export", [folder / "dataset", folder / "out"])
             shutil.rmtree(folder / "out")
             if size == sizes[0]:
-                _measure("resize", [folder / "dataset", folder / "out"])
+                measure("resize", [folder / "dataset", folder / "out"])
         finally:
             shutil.rmtree(folder)
     for size, value in seconds.items():
@@ -60,7 +60,7 @@ def run(context: Context) -> None:
         print(f"  time for each GB, longest / shortest {growth:8.2f}  {GROWTH_GOAL}  {verdict(GROWTH_GOAL, growth)}")
 
 
-def _measure(job: str, paths: list[Path]) -> float:
+def measure(job: str, paths: list[Path]) -> float:
     """Run a job in a process of its own and watch it and all its children; how long it took, in seconds."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.memory_job", job, *paths], stdout=subprocess.PIPE, text=True

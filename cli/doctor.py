@@ -81,7 +81,7 @@ def _extras() -> Iterator[Line]:
         ("rosbags", "ros", "message types of bags that hold no definitions"),
         ("imagecodecs", "umi", "UMI's images"),
         ("numcodecs", "umi", "zarr stores packed with Blosc"),
-        ("matplotlib", "plot", "vladata timing --plot"),
+        ("matplotlib", "plot", "plots: vladata timing, tokenizer report"),
     ):
         if importlib.util.find_spec(module) is None:
             yield "warn", f"no {module}: without {what}; pip install 'vladata[{extra}]'"

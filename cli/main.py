@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from . import edit, prompts, schema, tokenizer, vocab
+from . import edit, prompts, schema, tokenizer, tokenizer_report, vocab
 from ._console import ErrorsToExitCodes, stop_on_terminate
 from .checks import checks
 from .doctor import doctor
@@ -12,7 +12,9 @@ from .export import export
 from .ingest import ingest
 from .inspect import inspect
 from .ls import ls
+from .mix import mix
 from .resync import resync
+from .retokenize import retokenize
 from .show import show
 from .timing import timing
 from .validate import validate
@@ -48,10 +50,13 @@ def main(
     stop_on_terminate()
 
 
-for command in (ingest, validate, checks, export, verify, inspect, timing, ls, show, resync, doctor):
+COMMANDS = (ingest, validate, checks, export, retokenize, mix, verify, inspect, timing, ls, show, resync, doctor)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(edit.app, name="edit")
 app.add_typer(schema.app, name="schema")
+tokenizer.app.command()(tokenizer_report.report)
+tokenizer.app.command()(tokenizer_report.fit)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(vocab.app, name="vocab")
 app.add_typer(prompts.app, name="prompts")

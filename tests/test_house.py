@@ -93,7 +93,7 @@ except SystemExit as left:
             "h5py": ("vladata/store/", "vladata/gate.py", "vladata/sources/", "vladata/workers.py", "cli/doctor.py"),
             "cv2": ("vladata/images.py", "cli/doctor.py", "vladata/_worker.py"),
             "av": ("vladata/video.py", "vladata/frame_decoder.py"),
-            "datasets": ("vladata/exporters/",),
+            "datasets": ("vladata/exporters/", "vladata/mixtures/"),
             "typer": ("cli/",),
         }
         for path in MODULES:

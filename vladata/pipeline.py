@@ -290,6 +290,27 @@ def is_export(folder: Path) -> bool:
     return (folder / "action_tokenizer").is_dir()
 
 
+def verify_mixture(folder: Path, *, num_workers: int = 1, progress: Progress = _quiet) -> VerifyResult:
+    """Re-read every row of a mixture and compare it with its parts and its plan.
+
+    Raises:
+        ExportError: The folder is no whole mixture, or its parts are not found.
+    """
+    from .mixtures import verify as mixtures
+
+    result = mixtures.verify_mixture(folder, workers=num_workers, progress=progress)
+    return VerifyResult(
+        num_files=result.files, num_bytes=result.bytes, num_rows=result.rows, problems=tuple(result.problems)
+    )
+
+
+def is_mixture(folder: Path) -> bool:
+    """Tell a mixture, whole or begun, from other folders."""
+    from .mixtures.verify import is_mixture as tell
+
+    return tell(folder)
+
+
 def verify_export(
     folder: Path, dataset: Path | None = None, *, num_workers: int = 1, progress: Progress = _quiet
 ) -> VerifyResult:

@@ -28,10 +28,11 @@ COMMANDS = commands()
 
 def test_the_commands_are_those_of_the_documentation():
     assert {" ".join(words) for words, _ in COMMANDS} == {
-        *("ingest", "validate", "checks", "export", "verify", "inspect", "timing", "ls", "show", "resync", "doctor"),
+        *("ingest", "validate", "checks", "export", "retokenize", "mix", "verify", "inspect", "timing"),
+        *("ls", "show", "resync", "doctor"),
         *(f"edit {n}" for n in ("relabel", "mark", "trim", "drop", "quarantine", "undo", "log")),
         *(f"schema {n}" for n in ("list", "show", "check", "diff", "draft", "json", "kinematics")),
-        *(f"tokenizer {n}" for n in ("encode", "decode")),
+        *(f"tokenizer {n}" for n in ("encode", "decode", "report", "fit")),
         *(f"vocab {n}" for n in ("extend", "check")),
         *(f"prompts {n}" for n in ("list", "show", "render")),
     }
@@ -52,13 +53,13 @@ def test_help_has_a_sentence_an_example_and_a_text_for_every_option(cli, words):
 def test_what_writes_has_a_dry_run_and_what_prints_a_table_has_json(words, command):
     options = {o for p in command.params for o in p.opts}
     if (
-        words[0] in {"ingest", "export", "resync"}
-        or words[-1] == "extend"
+        words[0] in {"ingest", "export", "mix", "resync", "retokenize"}
+        or words[-1] in {"extend", "fit"}
         or (words[0] == "edit" and words[1] != "log")
     ):
         assert "--dry-run" in options
-    with_json = "ingest validate checks export verify inspect timing ls show resync doctor log list extend"
-    if words[-1] in with_json.split():
+    with_json = "ingest validate checks export mix verify inspect timing ls show resync doctor log list extend"
+    if words[-1] in {*with_json.split(), "retokenize", "report", "fit"}:
         assert "--json" in options
 
 
@@ -97,6 +98,7 @@ def test_exit_codes_are_documented_in_the_help(cli):
         ["export", "x", "-o", "y", "--chunk-end", "wrap"],
         ["export", "x", "-o", "y", "--image-size", "big"],
         ["export", "x", "-o", "y", "--split", "train=most"],
+        ["mix", "x.yaml"],
         ["edit", "undo", "x", "first"],
     ],
     ids=" ".join,

@@ -1,12 +1,11 @@
 """The dataset card: filled from the data, so that it can't say what is not so."""
 
-import re
-
 import numpy as np
 import yaml
 
 from ..embodiment import Camera, Dimension
-from ._card_prompts import prompt_columns, prompt_section
+from ._card_prompts import prompt_section
+from ._card_tokens import actions, coded_as, columns, defects, lost, recipe_section, tags
 from ._files import Finished
 from ._folder import SHARDS
 from ._gather import AGE_UNIT_NS
@@ -30,7 +29,7 @@ MOST_ROWS = 50
 
 def make_card(finished: Finished) -> str:
     """The README of an export: YAML that `datasets` reads, then what a person must know."""
-    job = finished.job
+    facts = finished.token_facts
     sections = [
         _front(finished),
         _title(finished),
@@ -39,13 +38,14 @@ def make_card(finished: Finished) -> str:
         _cameras(finished),
         _tasks(finished),
         _timing(finished),
-        _actions(finished),
+        actions(facts),
+        lost(facts),
         _refused(finished),
         _quarantine(finished),
-        _recipe(finished),
-        _defects(finished),
-        _columns(finished),
-        prompt_section(job.prompts, job.tokenizer, finished.most_ids, job.prepared.layout.state_names),
+        recipe_section(facts),
+        defects(facts),
+        columns(facts),
+        prompt_section(facts.prompts, facts.tokenizer, facts.most_ids, facts.state_names),
         text_card(finished.job, finished.configs, finished.mixed),
         _loading(finished),
         _files(),
@@ -58,7 +58,7 @@ def _front(finished: Finished) -> str:
     content = {
         "pretty_name": finished.job.prepared.layout.embodiment.name,
         "task_categories": ["robotics"],
-        "tags": ["robotics", "vla", "action-tokens", finished.job.options.tokenizer],
+        "tags": tags(finished.job.options.tokenizer),
         "size_categories": [next((name for limit, name in _SIZES if rows < limit), "n>10M")],
         "configs": [_declared(finished, config) for config in finished.configs],
     }
@@ -89,8 +89,8 @@ def _title(finished: Finished) -> str:
     return (
         f"# {escape(prepared.layout.embodiment.name)}: action-tokenized demonstrations\n\n"
         f"{rows:,} rows from {episodes:,} demonstrations at {rate:g} Hz ({rows / rate / 3600:.2f} h), with the actions "
-        f"as codes of the scheme {code(finished.job.options.tokenizer)}. Made by vladata; the numbers on this page are "
-        f"counted in the data.\n\nLicence: {said}."
+        f"{coded_as(finished.job.options.tokenizer)}. Made by vladata; the numbers on this page are counted in the "
+        f"data.\n\nLicence: {said}."
     )
 
 
@@ -219,35 +219,6 @@ def _quantile(counts: dict[int, int], q: float) -> int:
     return values[int(np.searchsorted(below, q * below[-1], side="left"))]
 
 
-def _actions(finished: Finished) -> str:
-    tokenizer, statistics = finished.job.tokenizer, finished.job.prepared.action
-    normalization = tokenizer.normalization
-    rows = []
-    for d, dimension in enumerate(tokenizer.representation.dimensions):
-        figures = [_number(getattr(statistics, f)[d]) for f in ("min", "q01", "mean", "std", "q99", "max")]
-        is_used = normalization.mask[d]
-        range_ = f"{_number(normalization.low[d])} to {_number(normalization.high[d])}" if is_used else "passes through"
-        clipped = finished.clipped[dimension.name]
-        share = f"{clipped:,} ({clipped / max(1, finished.num_targets):.2%})"
-        mode = f"{dimension.mode}" + (f" (recorded {dimension.recorded_mode})" if dimension.is_converted else "")
-        rows.append([code(dimension.name), str(dimension.unit), mode, *figures, range_, share])
-    header = ["dimension", "unit", "mode", "min", "q01", "mean", "std", "q99", "max", "becomes -1 to 1"]
-    header += ["clipped values"]
-    first = next(iter(finished.splits))
-    options = finished.job.options
-    return (
-        f"## Actions\n\nTargets per chunk: {tokenizer.horizon}; where a chunk runs over the end of its episode it is "
-        f"{'padded and marked in `action_is_pad`' if options.chunk_end == 'pad' else 'left out'}. Normalization "
-        f"{code(str(normalization.mode))} with statistics of the {statistics.count:,} targets of split {code(first)}; "
-        f"codec {code(tokenizer.scheme)} with {tokenizer.codec.num_codes} codes. Values are in the dimension's unit; "
-        f"clipped values are counted over all splits ({finished.num_targets:,} targets).\n\n{table(header, rows)}"
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:.5g}"
-
-
 def _refused(finished: Finished) -> str:
     gathered = finished.job.prepared.gathered
     refused = sum_refused(gathered)
@@ -273,45 +244,6 @@ def _quarantine(finished: Finished) -> str:
     more = f"\n\nand {len(marks) - MOST_ROWS:,} more" if len(marks) > MOST_ROWS else ""
     head = f"{len(marks):,} episodes are marked as ones with errors; they {what}."
     return f"{title}{head}\n\n{table(['episode', 'marked by', 'reason'], rows)}{more}"
-
-
-def _recipe(finished: Finished) -> str:
-    options = finished.job.options
-    recipe = options.recipe
-    if recipe is None:
-        return ""
-    names = ", ".join(map(code, options.overridden))
-    others = f"\n\nGiven beside it, and before what it says: {names}." if names else ""
-    text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=110).rstrip()
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"## Recipe\n\n{fence}yaml\n{text}\n{fence}{others}"
-
-
-def _defects(finished: Finished) -> str:
-    notes = finished.notes
-    listed = "\n".join(f"- {escape(note)}" for note in notes) if notes else "None."
-    return f"## Known defects and deviations\n\n{listed}"
-
-
-def _columns(finished: Finished) -> str:
-    layout = finished.job.prepared.layout
-    dims, horizon = len(layout.representation.dimensions), layout.rule.horizon
-    length = finished.job.tokenizer.codec.length(horizon, dims)
-    codes = "int32 list" if length is None else f"int32 [{length}]"
-    rows = [
-        ["`episode_index`, `episode_id`, `step_index`", "int64, string, int64", "where the row comes from"],
-        ["`timestamp`", "float64", "seconds from the episode's first step"],
-        ["`task`, `subtask`", "string", "instructions that hold at the step; empty where nobody said"],
-        *([code(IMAGES + c.name), "image", "the image shown at the step"] for c in layout.cameras),
-        ["`action`", f"float32 [{dims}]", "as recorded, in physical units"],
-        ["`action_chunk`", f"float32 [{horizon}][{dims}]", "targets as learned, in physical units"],
-        ["`action_is_pad`", f"bool [{horizon}]", "true beyond the end of the episode: no loss there"],
-        ["`action_codes`", codes, "codes from 0 on"],
-    ]
-    if layout.state_names:
-        rows.insert(-4, ["`observation.state`", f"float32 [{len(layout.state_names)}]", "as recorded"])
-    rows += prompt_columns(finished.job.prompts)
-    return f"## Columns\n\n{table(['column', 'type', 'meaning'], rows)}"
 
 
 def _loading(finished: Finished) -> str:

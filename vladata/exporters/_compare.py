@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["CompareUnit", "Compared", "Problems", "compare_shard", "row_groups", "shows_the_same"]
+__all__ = ["CompareUnit", "Compared", "Problems", "column_values", "compare_shard", "row_groups", "shows_the_same"]
 
 MAX_PROBLEMS = 20
 """Of one shard; a damaged file would have one for each row."""
@@ -154,8 +154,8 @@ def _compare_group(
 ) -> NDArray[np.int64]:
     """Compare the rows of a row group, one episode after the other; episode index and step of each."""
     first, table = group
-    indices = _numbers(table, "episode_index", ())
-    step = _numbers(table, "step_index", ())
+    indices = column_values(table, "episode_index", ())
+    step = column_values(table, "step_index", ())
     starts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)] if len(indices) else [0]
     for a, b in itertools.pairwise(starts):
         source = unit.sources.get(int(indices[a]))
@@ -188,7 +188,7 @@ def _compare_group(
     return np.stack([indices, step], axis=1).astype(np.int64)
 
 
-def _numbers(table: "pa.Table", column: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
+def column_values(table: "pa.Table", column: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """A column of numbers or nested lists as an array, [R, *shape]; lists of other lengths raise KeyError."""
     import pyarrow as pa
 
@@ -238,7 +238,7 @@ class _Run:
             state = np.concatenate([steps.proprioception[s.name][at] for s in layout.state], axis=1)
             expected["observation.state"] = (state, (state.shape[1],))
         for column, (values, shape) in expected.items():
-            self.problems.compare(column, self.first, _numbers(self.table, column, shape), values)
+            self.problems.compare(column, self.first, column_values(self.table, column, shape), values)
         texts = {"episode_id": [self.episode.episode_id] * len(place)}
         texts |= {"task": [self.rows.tasks[p] for p in place], "subtask": [self.rows.subtasks[p] for p in place]}
         for column, words in texts.items():
@@ -248,7 +248,7 @@ class _Run:
 
     def compare_tokens(self, tokenizer: ActionTokenizer) -> None:
         """Codes against the chunk beside them: equal to encoding it again, and decoding within the stated error."""
-        chunks = _numbers(self.table, "action_chunk", (tokenizer.horizon, tokenizer.dims)).astype(np.float64)
+        chunks = column_values(self.table, "action_chunk", (tokenizer.horizon, tokenizer.dims)).astype(np.float64)
         codes = _id_rows(self.table, "action_codes")
         self.problems.compare_rows("action_codes", self.first, codes, code_rows(tokenizer.encode_represented(chunks)))
         try:

@@ -3,25 +3,34 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from ..action_tokenizer import ActionTokenizer
 from ..actions.statistics import openpi_layout, openvla_layout
 from ..documents import canonical_json
 from ..text import clip, printable
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import write_extended
+from ._card_tokens import TokenFacts, token_notes
 from ._folder import FORMAT, README, TEXT_TOKENIZER, TOKENIZER, ExportFolder, hash_with_beats, write_bytes
+from ._loss import Loss
 from ._plan import EXTERNAL, Split, count_configs, digest, sum_refused, total_counts
 from ._text_facts import text_manifest, text_notes
 from ._text_rows import EXECUTOR
-from ._work import Job, Written, package_versions
+from ._work import Job, ShardLine, Written, package_versions
 
-__all__ = ["FORMAT_VERSION", "Finished", "write_rest"]
+__all__ = ["FORMAT_VERSION", "Finished", "content_digest", "manifest_bytes", "tokenizer_files", "write_rest"]
 
 FORMAT_VERSION = 1
 MAX_NOTES = 50
+
+
+def content_digest(shards: Sequence[tuple[str, str]]) -> str:
+    """SHA-256 over the names and SHA-256 of shards, hex."""
+    return digest([list(shard) for shard in shards])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,11 +41,13 @@ class Finished:
     written: Written
     base: BaseTokenizer | None
     dataset_digest: str
+    loss: Loss
+    """Of a sample of the rows."""
 
     @cached_property
     def content_digest(self) -> str:
         """SHA-256 over the shards, hex."""
-        return digest([[line.file, line.sha256] for line in self.written.lines])
+        return content_digest([(line.file, line.sha256) for line in self.written.lines])
 
     def digest_of(self, config: str) -> str:
         """SHA-256 over the shards of a config, hex."""
@@ -90,7 +101,9 @@ class Finished:
         return tuple(clip(printable(n), 300) for n in self._all_notes())
 
     def _all_notes(self) -> list[str]:
+        # What follows from the tokenizer comes first: there retokenizing puts what it has to say instead.
         return [
+            *self._about_tokens(),
             *self._about_choices(),
             *self._about_numbers(),
             *self._about_images(),
@@ -98,15 +111,20 @@ class Finished:
             *self._told(),
         ]
 
+    def _about_tokens(self) -> list[str]:
+        rows = sum(line.rows for line in self._executor)
+        return token_notes(self.job.tokenizer, self.job.prompts, self.clipped, (self.num_targets, rows))
+
+    @property
+    def _executor(self) -> list[ShardLine]:
+        """Shards with action codes."""
+        return [line for line in self.written.lines if line.config == EXECUTOR]
+
     def _about_texts(self) -> list[str]:
         return text_notes(self.job, self.mixed)
 
     def _about_numbers(self) -> list[str]:
-        prepared, notes = self.job.prepared, []
-        for name, count in self.clipped.items():
-            if count:
-                share = count / max(1, self.num_targets)
-                notes.append(f"{name}: {count:,} of {self.num_targets:,} values ({share:.2%}) are clipped when encoded")
+        prepared, notes = self.job.prepared, list[str]()
         for name, is_floored in zip(self.job.tokenizer.names, self.job.tokenizer.normalization.floored, strict=True):
             if is_floored:
                 notes.append(f"{name}: nearly constant; its range was widened to the floor of the normalization")
@@ -123,17 +141,6 @@ class Finished:
         if counts.num_ended_at_invalid or counts.num_ended_at_cut:
             ended = counts.num_ended_at_invalid + counts.num_ended_at_cut
             notes.append(f"chunks that end before an invalid step or a cut: {ended:,}")
-        if self.job.tokenizer.vocabulary is not None:
-            notes += self.job.tokenizer.vocabulary.facts
-        return notes + self._about_prompts()
-
-    def _about_prompts(self) -> list[str]:
-        notes = self.job.prompts.facts(self.base is not None)
-        rows = sum(line.rows for line in self.written.lines if line.config == EXECUTOR)
-        padded = rows * self.job.tokenizer.horizon - self.num_targets
-        about_padding = self.job.prompts.padding_fact()
-        if padded and about_padding is not None:
-            notes.append(f"{padded:,} of {rows * self.job.tokenizer.horizon:,} targets are padded; {about_padding}")
         return notes
 
     def _about_choices(self) -> list[str]:
@@ -178,12 +185,38 @@ class Finished:
         told = [f"source, episodes: {count:,}: {note}" for note, count in ranked[:MAX_NOTES]]
         return told + ([f"source: {len(ranked) - MAX_NOTES:,} further notes"] if len(ranked) > MAX_NOTES else [])
 
+    @property
+    def token_facts(self) -> TokenFacts:
+        """What the card says of actions and tokens."""
+        layout = self.job.prepared.layout
+        return TokenFacts(
+            tokenizer=self.job.tokenizer,
+            statistics=self.job.prepared.action,
+            first_split=next(iter(self.splits)),
+            content_digest=self.digest_of(EXECUTOR),
+            clipped=self.clipped,
+            num_targets=self.num_targets,
+            num_codes=sum(line.num_codes for line in self._executor),
+            num_rows=sum(line.rows for line in self._executor),
+            longest=max(line.longest for line in self._executor),
+            loss=self.loss,
+            notes=self.notes,
+            prompts=self.job.prompts,
+            most_ids=self.most_ids,
+            state_names=layout.state_names,
+            cameras=[c.name for c in layout.cameras],
+            recipe=self.job.options.recipe,
+            overridden=self.job.options.overridden,
+        )
+
 
 def write_rest(folder: ExportFolder, finished: Finished) -> None:
     """Write everything but the shards; with the manifest, the last, the export is whole."""
     from ._card import make_card
 
-    files = {**_tokenizer_files(folder, finished), **_statistics_files(finished)}
+    job = finished.job
+    files = tokenizer_files(folder, job.tokenizer, finished.base, job.options.base_tokenizer)
+    files |= _statistics_files(finished)
     files[README] = make_card(finished).encode()
     for name, data in files.items():
         write_bytes(folder.path / name, data)
@@ -194,15 +227,15 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
     folder.finish(_manifest(finished, sorted(lines, key=lambda line: str(line["file"]))))
 
 
-def _tokenizer_files(folder: ExportFolder, finished: Finished) -> dict[str, bytes]:
-    """The action tokenizer, and the language model's tokenizer, with new tokens where it got some."""
+def tokenizer_files(
+    folder: ExportFolder, tokenizer: ActionTokenizer, base: BaseTokenizer | None, source: Path | None
+) -> dict[str, bytes]:
+    """The action tokenizer, and the language model's tokenizer, with new tokens where it got some; by file name."""
     spare = folder.work / "tokenizers"
     shutil.rmtree(spare, ignore_errors=True)
-    tokenizer, base = finished.job.tokenizer, finished.base
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
     if base is not None and vocabulary is not None:
-        source = finished.job.options.base_tokenizer
         paths += write_extended(
             base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
         )
@@ -261,14 +294,24 @@ def _manifest(finished: Finished, files: list[dict[str, object]]) -> bytes:
         "chunks": dataclasses.asdict(total_counts(prepared.gathered)),
         "num_targets": finished.num_targets,
         "clipped": finished.clipped,
+        "num_codes": finished.token_facts.num_codes,
+        "longest": finished.token_facts.longest,
+        "loss": finished.loss.to_dict(),
         "notes": list(finished.notes),
         "versions": package_versions(),
         "rendered": dict(finished.written.rendered),
     }
-    lists = {"files": files, "episodes": _lineage(finished)}
-    # One line for each file and episode: to be compared by people as well.
+    return manifest_bytes({**head, "files": files, "episodes": _lineage(finished)})
+
+
+def manifest_bytes(content: Mapping[str, object]) -> bytes:
+    """The manifest as a file: one line for each key, file and episode, to be compared by people as well."""
+    lists = {k: content[k] for k in ("files", "episodes")}
+    head = {k: v for k, v in content.items() if k not in lists}
     parts = [f'"{k}":{canonical_json(v)}' for k, v in head.items()]
-    parts += [f'"{k}":[\n' + ",\n".join(map(canonical_json, v)) + "\n]" for k, v in lists.items()]
+    parts += [
+        f'"{k}":[\n' + ",\n".join(map(canonical_json, v)) + "\n]" for k, v in lists.items() if isinstance(v, list)
+    ]
     return ("{" + ",\n".join(parts) + "}\n").encode("utf-8", "replace")
 
 

@@ -11,7 +11,7 @@ from ..workers import Failed, run
 from ._gather import EpisodeSource, Gathered
 from ._rows import Layout, rows_of
 
-__all__ = ["FitUnit", "Progress", "choose_rows", "take_chunks", "train_chunks"]
+__all__ = ["FitUnit", "Progress", "choose_rows", "most_chunks", "take_chunks", "train_chunks"]
 
 MAX_CHUNKS = 10_000
 MAX_BYTES = 64 << 20
@@ -49,6 +49,11 @@ def choose_rows(num_rows: Sequence[int], limit: int) -> list[NDArray[np.int64]]:
     return [chosen[a:b] - start for a, b, start in zip(borders[:-1], borders[1:], starts, strict=True)]
 
 
+def most_chunks(horizon: int, dims: int) -> int:
+    """How many chunks codecs learn from at most."""
+    return max(1, min(MAX_CHUNKS, MAX_BYTES // (8 * horizon * dims)))
+
+
 def take_chunks(unit: FitUnit) -> FloatArray:
     """Chunks of one episode, as learned, in physical units, [n, H, D]; runs in a worker."""
     return rows_of(unit.source.read(is_gated=True), unit.layout).chunks[unit.rows]
@@ -77,8 +82,7 @@ def train_chunks(
         ExportError: An episode can't be read.
     """
     shape = layout.rule.horizon, len(layout.representation.dimensions)
-    limit = max(1, min(MAX_CHUNKS, MAX_BYTES // (8 * shape[0] * shape[1])))
-    chosen = choose_rows([g.num_rows for g in gathered], limit)
+    chosen = choose_rows([g.num_rows for g in gathered], most_chunks(*shape))
     units = [FitUnit(source=s, layout=layout, rows=r) for s, r in zip(sources, chosen, strict=True) if len(r)]
     found: dict[int, FloatArray] = {}
     for done, outcome in enumerate(run(take_chunks, units, workers=num_workers), start=1):

@@ -12,6 +12,7 @@ from ..errors import ExportError
 
 __all__ = [
     "CROSSABLE",
+    "TOKEN_OPTIONS",
     "ExportOptions",
     "ExternalData",
     "IdleOptions",
@@ -23,6 +24,10 @@ __all__ = [
 CROSSABLE = ("interventions", "failed_segments", "cuts")
 """What chunks end before, and rows do not lie in, unless a recipe says so."""
 _SPLIT = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+TOKEN_OPTIONS = (
+    *("tokenizer", "codec_options", "vocabulary", "tail_skip", "reserved_pattern", "prompt", "max_tokens"),
+)
+"""Keys of `ExportOptions.to_dict` that decide tokens and prompts, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,13 @@ from ..tokenizers import TokenRows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ShardWriter", "WrittenFile", "image_array", "list_array", "matrix_array", "rows_array"]
+__all__ = ["MAGIC", "ShardWriter", "WrittenFile", "image_array", "list_array", "matrix_array", "rows_array"]
 
 COMPRESSION_LEVEL = 3
 FORMAT_VERSION = "2.6"
 PAGE_BYTES = 1 << 20
+MAGIC = b"PAR1"
+_NOTHING = bytes(PAGE_BYTES)
 BATCH_VALUES = 16
 """Values between two looks at a page's size: pages of images stay near a megabyte, and so in the processor's cache."""
 
@@ -49,8 +51,9 @@ class _HashingFile:
     Writing and hashing go on in a thread while Arrow makes the next page: together they take as long as all the rest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, skip: int = 0) -> None:
         self._file = path.open("wb")
+        self._skip = skip
         self.sha = hashlib.sha256()
         self.size = 0
         self.closed = False
@@ -76,6 +79,9 @@ class _HashingFile:
     def write(self, data: "bytes | pa.Buffer") -> int:
         if self._error is not None:
             raise self._error
+        if self._skip:
+            self._skip -= len(data)
+            return len(data)
         page = bytes(data)  # Arrow gives bytes of its own, which are not copied here
         if not self.is_dropped:
             self._pages.put(page)
@@ -115,8 +121,15 @@ class _HashingFile:
 class ShardWriter:
     """One Parquet file, row group by row group; the file is not whole until `close`."""
 
-    def __init__(self, path: Path, schema: "pa.Schema", image_columns: Sequence[str]) -> None:
-        """Create the file; `image_columns` are the columns of encoded images."""
+    def __init__(self, path: Path, schema: "pa.Schema", image_columns: Sequence[str], *, start: int = 0) -> None:
+        """Create the file.
+
+        Args:
+            path: Where.
+            schema: Of all columns.
+            image_columns: Those of encoded images.
+            start: Bytes that will lie before this file, whose places count from there; it has no magic of its own.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -124,9 +137,10 @@ class ShardWriter:
         small = [leaf for leaf in _leaves(schema) if leaf.split(".list.")[0] not in set(image_columns)]
         pixels = {f"{name}.bytes" for name in image_columns}
         small = [leaf for leaf in small if leaf not in pixels]
-        self._file = _HashingFile(path)
+        self._file = _HashingFile(path, skip=start)
+        sink = pa.PythonFile(self._file, mode="w")
         self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._file, mode="w"),
+            sink,
             schema,
             version=FORMAT_VERSION,
             compression=dict.fromkeys(small, "zstd") | dict.fromkeys(pixels, "none"),
@@ -138,6 +152,9 @@ class ShardWriter:
             write_batch_size=BATCH_VALUES,
             store_schema=True,
         )
+        # Arrow wants to begin at 0, and counts what it writes: the magic and these bytes are thrown away.
+        for place in range(len(MAGIC), start, PAGE_BYTES):
+            sink.write(memoryview(_NOTHING[: min(PAGE_BYTES, start - place)]))
 
     def write(self, columns: "Mapping[str, pa.Array | pa.ChunkedArray]") -> None:
         """Write one row group."""
@@ -192,7 +209,7 @@ def _texts(schema: "pa.Schema") -> list[str]:
     return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
-def image_array(data: bytes, offsets: NDArray[np.int64]) -> "pa.Array":
+def image_array(data: "bytes | pa.Buffer", offsets: NDArray[np.int64]) -> "pa.Array":
     """Encoded images as the struct of bytes and path that the Image feature stores, without a copy.
 
     Args:

@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "Ground",
     "Prompts",
     "RowFacts",
+    "bind_prompts",
     "build_prompts",
     "end_id",
     "make_vocabulary",
@@ -135,14 +137,22 @@ class RowFacts:
     codes: TokenRows
 
 
-def make_vocabulary(num_codes: int, options: ExportOptions, base: BaseTokenizer) -> Vocabulary:
+def make_vocabulary(
+    num_codes: int, options: ExportOptions, base: BaseTokenizer, template: PromptTemplate | None = None
+) -> Vocabulary:
     """Ids of codes as an export asks for them, with what its prompt needs.
+
+    Args:
+        num_codes: Number of codes.
+        options: What is asked for.
+        base: The language model's tokenizer.
+        template: The prompt; None: the one that the options name.
 
     Raises:
         SchemaError: There is no such prompt.
         TokenizeError: The codes don't fit into the vocabulary.
     """
-    template = read_template(options.prompt)
+    template = template or read_template(options.prompt)
     if options.vocabulary == "tail":
         return tail_vocabulary(num_codes, base, skip=options.tail_skip, reuse_added=options.tail_reuse_added)
     if options.vocabulary == "text":
@@ -174,7 +184,31 @@ def build_prompts(
         SchemaError: There is no such prompt.
         TokenizeError: The vocabulary does not fit the prompt.
     """
-    template = read_template(options.prompt)
+    ground = Ground(words=_words(layout), cameras=tuple(c.name for c in layout.cameras), state=state)
+    return bind_prompts(read_template(options.prompt), options, tokenizer, base, ground)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What prompts say of the robot, whatever the template."""
+
+    words: Mapping[str, str]
+    """Fields that are the same in all rows, by name."""
+    cameras: tuple[str, ...]
+    state: Statistics | None
+    """Of the first split; None where there is no state."""
+
+
+def bind_prompts(
+    template: PromptTemplate, options: ExportOptions, tokenizer: ActionTokenizer, base: BaseTokenizer | None, on: Ground
+) -> Prompts:
+    """Bind a template to tokenizers and robot.
+
+    Raises:
+        ExportError: The prompt is not one of an executor, needs a state, or leaves the end of the codes open.
+        TokenizeError: The vocabulary does not fit the prompt.
+    """
+    state = on.state
     if template.kind != "executor":
         raise ExportError(f"prompt {template.name} is a {template.kind}'s; must be an executor's")
     if template.state is not None and state is None:
@@ -188,8 +222,8 @@ def build_prompts(
     prompts = Prompts(
         renderer=Renderer.build(template, base, tokenizer.vocabulary, end, words),
         state=None if template.state is None or state is None else StateText.fit(template.state, state),
-        words=_words(layout),
-        cameras=tuple(c.name for c in layout.cameras),
+        words=on.words,
+        cameras=on.cameras,
         is_stepwise=tokenizer.codec.is_stepwise,
         max_tokens=options.max_tokens,
     )

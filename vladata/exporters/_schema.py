@@ -1,5 +1,6 @@
 """The columns of each config: one description for `datasets` and for Parquet."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,14 @@ from ._wording import Wording
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES", "arrow_schema", "image_columns", "text_schema"]
+__all__ = ["IMAGES", "TOKENS", "arrow_schema", "image_columns", "retokenized_schema", "text_schema"]
 
 IMAGES = "observation.images."
+TOKENS = (
+    *("action_codes", "action_loss_mask", "prompt", "completion", "target"),
+    *("action_token_ids", "input_ids", "labels", "loss_mask"),
+)
+"""Columns that follow from tokenizer and prompt; they come last."""
 
 
 def image_columns(layout: Layout) -> list[str]:
@@ -53,6 +59,24 @@ def arrow_schema(layout: Layout, prompts: Prompts, facts: Mapping[str, object]) 
     columns |= prompt_features(prompts)
     schema: pa.Schema = Features(columns).arrow_schema
     return schema.with_metadata({**(schema.metadata or {}), b"vladata": canonical_json(facts).encode()})
+
+
+def retokenized_schema(schema: "pa.Schema", prompts: Prompts, tokenizer_digest: str) -> "pa.Schema":
+    """The schema of a shard with the columns of another tokenizer: as `arrow_schema` gives it for that one.
+
+    Args:
+        schema: As read from the shard, with its metadata.
+        prompts: What the columns of prompts and ids are made of.
+        tokenizer_digest: Of the other tokenizer.
+    """
+    from datasets import Features, List, Value
+
+    columns = {n: f for n, f in Features.from_arrow_schema(schema).items() if n not in TOKENS}
+    facts = json.loads((schema.metadata or {}).get(b"vladata", b"{}"))
+    columns |= {"action_codes": List(Value("int32")), **prompt_features(prompts)}
+    made: pa.Schema = Features(columns).arrow_schema
+    facts = canonical_json({**facts, "tokenizer_digest": tokenizer_digest})
+    return made.with_metadata({**(made.metadata or {}), b"vladata": facts.encode()})
 
 
 def text_schema(config: str, layout: Layout, wording: Wording, facts: Mapping[str, object]) -> "pa.Schema":

@@ -28,7 +28,7 @@ from ._schema import IMAGES, image_columns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ShardFacts", "ShardUnit", "is_as_noted", "write_shard"]
+__all__ = ["ShardFacts", "ShardUnit", "Tally", "is_as_noted", "token_columns", "write_shard"]
 
 GROUP_BYTES = 32_000_000
 """A row group has fewer rows than asked for where its images are larger together."""
@@ -64,6 +64,10 @@ class ShardFacts:
     """Targets that are not padded."""
     num_clipped: tuple[int, ...]
     """Of them, those outside of what can be coded, by dimension."""
+    num_codes: int
+    """Of all rows."""
+    longest: int
+    """Codes of the row that has most."""
     most_ids: int
     """`input_ids` of the longest row; 0 where there are none."""
     most_ids_row: int
@@ -97,7 +101,7 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
 
     path = unit.out / unit.shard.file
     schema = pa.ipc.read_schema(pa.py_buffer(unit.schema))
-    tally = _Tally(len(unit.layout.representation.dimensions))
+    tally = Tally(len(unit.layout.representation.dimensions))
     with replace_file(path) as temporary, ShardWriter(temporary, schema, image_columns(unit.layout)) as writer:
         for group in _row_groups(unit, tally):
             writer.write(_columns(unit, group, schema, tally))
@@ -109,6 +113,8 @@ def write_shard(unit: ShardUnit) -> ShardFacts:
         sha256=written.sha256,
         num_targets=tally.num_targets,
         num_clipped=tuple(int(n) for n in tally.num_clipped),
+        num_codes=tally.num_codes,
+        longest=tally.longest,
         most_ids=tally.most_ids,
         most_ids_row=tally.most_ids_row,
         num_long=tally.num_long,
@@ -121,17 +127,25 @@ def is_as_noted(path_and_sha256: tuple[Path, str]) -> bool:
     return path.is_file() and hash_with_beats(path)[1] == sha256
 
 
-class _Tally:
-    """Counts what is clipped, and rows and their ids."""
+class Tally:
+    """Counts what is clipped, codes, and rows and their ids."""
 
     def __init__(self, dims: int) -> None:
+        """Begin with nothing; D dimensions."""
         self.num_targets = 0
         self.num_clipped = np.zeros(dims, dtype=np.int64)
+        self.num_codes = 0
+        self.longest = 0
         self.num_rows = self.most_ids = self.most_ids_row = self.num_long = 0
 
-    def add(self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_]) -> None:
+    def add(
+        self, tokenizer: ActionTokenizer, chunks: NDArray[np.float64], is_pad: NDArray[np.bool_], codes: TokenRows
+    ) -> None:
+        """Count chunks [N, H, D] that were encoded; padded targets don't count as clipped."""
         self.num_targets += int((~is_pad).sum())
         self.num_clipped += tokenizer.count_clipped(chunks, is_pad)
+        self.num_codes += len(codes.values)
+        self.longest = max(self.longest, int(codes.lengths.max(initial=0)))
 
     def add_ids(self, ids: TokenRows, max_tokens: int | None) -> None:
         lengths = ids.lengths
@@ -145,7 +159,7 @@ _Group = list[tuple[_Loaded, int, int]]
 """Rows of episodes, half-open, that make up a row group."""
 
 
-def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
+def _row_groups(unit: ShardUnit, tally: Tally) -> Iterator[_Group]:
     group: _Group = []
     num_rows, num_bytes = 0, 0
     for piece in unit.shard.pieces:
@@ -156,7 +170,8 @@ def _row_groups(unit: ShardUnit, tally: _Tally) -> Iterator[_Group]:
                 "planned; the dataset changed during the export, run it again"
             )
         own = slice(piece.start, piece.stop)
-        tally.add(unit.tokenizer, loaded.rows.chunks[own], loaded.rows.is_pad[own])
+        codes = loaded.codes.between(piece.start, piece.stop)
+        tally.add(unit.tokenizer, loaded.rows.chunks[own], loaded.rows.is_pad[own], codes)
         sizes = _image_bytes(loaded)
         start = piece.start
         for row in range(piece.start, piece.stop):
@@ -208,7 +223,7 @@ def _image_bytes(loaded: _Loaded) -> NDArray[np.int64]:
 
 
 def _columns(
-    unit: ShardUnit, group: _Group, schema: "pa.Schema", tally: _Tally
+    unit: ShardUnit, group: _Group, schema: "pa.Schema", tally: Tally
 ) -> "dict[str, pa.Array | pa.ChunkedArray]":
     import pyarrow as pa
 
@@ -232,7 +247,6 @@ def _columns(
         "action": matrix_array(numbers("action")),
         "action_chunk": matrix_array(numbers("chunks").astype(np.float32)),
         "action_is_pad": matrix_array(numbers("is_pad")),
-        "action_codes": rows_array(codes),
     }
     if unit.layout.state:
         columns["observation.state"] = matrix_array(numbers("state"))
@@ -245,11 +259,16 @@ def _columns(
         is_pad=numbers("is_pad"),
         codes=codes,
     )
-    made = prompt_columns(unit.prompts, facts)
+    return columns | token_columns(unit.prompts, facts, schema, tally)
+
+
+def token_columns(prompts: Prompts, rows: RowFacts, schema: "pa.Schema", tally: Tally) -> "dict[str, pa.Array]":
+    """Codes, prompts and ids of rows as columns of the schema; counted."""
+    made = prompt_columns(prompts, rows)
     ids = made.get("input_ids")
     if isinstance(ids, TokenRows):
-        tally.add_ids(ids, unit.prompts.max_tokens)
-    return columns | to_arrow(made, schema)
+        tally.add_ids(ids, prompts.max_tokens)
+    return {"action_codes": rows_array(rows.codes), **to_arrow(made, schema)}
 
 
 def _images(group: _Group, camera: str) -> "pa.ChunkedArray":

@@ -123,6 +123,8 @@ def write_text_shard(unit: TextUnit) -> ShardFacts:
         sha256=written.sha256,
         num_targets=0,
         num_clipped=(),
+        num_codes=0,
+        longest=0,
         most_ids=max(lengths),
         most_ids_row=lengths.index(max(lengths)),
         num_long=sum(n > unit.options.max_tokens for n in lengths) if unit.options.max_tokens else 0,

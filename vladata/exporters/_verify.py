@@ -19,6 +19,7 @@ from ._compare import Compared, CompareUnit, compare_shard
 from ._files import FORMAT_VERSION
 from ._folder import FORMAT, MANIFEST, ORIGIN, SHARDS, TOKENIZER, UNFINISHED, hash_with_beats, read_json
 from ._gather import EpisodeSource
+from ._journal import has_journal
 from ._options import ExportOptions
 from ._prepare import Progress, read_embodiment
 from ._prompts import stored_prompts
@@ -131,6 +132,10 @@ def _int(value: object) -> int:
 def _read_manifest(out: Path) -> _Manifest:
     state = read_json(out / MANIFEST)
     if state is None or state.get("format") != FORMAT:
+        if has_journal(out):
+            raise ExportError(
+                f"{out}: this export was being retokenized; run vladata retokenize again, or with --undo to put it back"
+            )
         if (out / UNFINISHED).exists():
             raise ExportError(f"{out}: this export is not finished; run vladata export again, it goes on where it was")
         raise ExportError(f"{out}: no export; {MANIFEST} is missing or not one of vladata")

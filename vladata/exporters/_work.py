@@ -60,6 +60,10 @@ class ShardLine:
     """Targets that are not padded."""
     num_clipped: tuple[int, ...]
     """Of them, those outside of what codes can stand for, by dimension; empty where a row has no codes."""
+    num_codes: int
+    """Of all rows; 0 where a row has none."""
+    longest: int
+    """Codes of the row that has most."""
     most_ids: int
     """`input_ids` of the longest row; 0 where there are none."""
     most_ids_row: int
@@ -312,7 +316,8 @@ def _kept(job: Job, folder: ExportFolder, units: Sequence[AnyUnit], digests: Seq
 def _line(receipt: Mapping[str, object]) -> ShardLine | None:
     """A line as it was noted; None where it is damaged."""
     counts = receipt.get("num_clipped")
-    numbers = [receipt.get(n) for n in ("size", "rows", "num_targets", "most_ids", "most_ids_row", "num_long")]
+    names = ("size", "rows", "num_targets", "num_codes", "longest", "most_ids", "most_ids_row", "num_long")
+    numbers = [receipt.get(n) for n in names]
     if not isinstance(counts, list) or not all(isinstance(n, int) for n in (*counts, *numbers)):
         return None
     try:
@@ -339,6 +344,8 @@ def _write(job: Job, units: Sequence[AnyUnit], digests: Sequence[str]) -> Genera
                 unit=digests[outcome.index],
                 num_targets=facts.num_targets,
                 num_clipped=facts.num_clipped,
+                num_codes=facts.num_codes,
+                longest=facts.longest,
                 most_ids=facts.most_ids,
                 most_ids_row=facts.most_ids_row,
                 num_long=facts.num_long,

@@ -16,15 +16,20 @@ from ..store.dataset import Dataset
 from ..tokenizers._base import BaseTokenizer
 from ._files import Finished, write_rest
 from ._folder import ORIGIN, claim, write_bytes
+from ._journal import roll_back
+from ._loss import Sample, measure_loss
 from ._options import ExportOptions, ExternalData, PlannerOptions, VqaOptions
 from ._plan import Plan, Split, sum_refused
 from ._prepare import QUARANTINED, Progress, build_tokenizer, prepare
 from ._preview import make_plan, require_idle_limit
 from ._prompts import build_prompts
 from ._recipe import read_recipe
+from ._retokenize import Retokenized, RetokenizePlan, plan_retokenize, retokenize, undo_retokenize
+from ._sample import ShardRows, held_out
 from ._text_plan import plan_texts, prepare_texts
+from ._text_rows import EXECUTOR
 from ._verify import VerifyResult, verify
-from ._work import Job, write_shards
+from ._work import Job, Written, write_shards
 
 __all__ = [
     "ExportOptions",
@@ -32,12 +37,17 @@ __all__ = [
     "ExternalData",
     "Plan",
     "PlannerOptions",
+    "RetokenizePlan",
+    "Retokenized",
     "Split",
     "VerifyResult",
     "VqaOptions",
     "export",
     "plan",
+    "plan_retokenize",
     "read_recipe",
+    "retokenize",
+    "undo_retokenize",
     "verify",
 ]
 
@@ -128,6 +138,7 @@ def export(
     if _is_inside(out, dataset.path) or _is_inside(dataset.path, out):
         raise ExportError(f"{out}: dataset and export must be folders of their own, none inside the other")
     with claim(out) as folder:
+        roll_back(out)
         prepared = prepare(dataset, options, workers, progress)
         require_idle_limit(prepared)
         options = prepared.options
@@ -145,7 +156,13 @@ def export(
         written = write_shards(job, folder)
         origin = _origin(dataset.path, out, options)
         write_bytes(out / ORIGIN, (canonical_json(origin) + "\n").encode())
-        finished = Finished(job=job, written=written, base=base, dataset_digest=dataset.digest)
+        finished = Finished(
+            job=job,
+            written=written,
+            base=base,
+            dataset_digest=dataset.digest,
+            loss=measure_loss(job.tokenizer, _held_out(job, written, out)),
+        )
         write_rest(folder, finished)
     return ExportResult(
         splits=finished.splits,
@@ -161,6 +178,13 @@ def export(
         quarantined=prepared.left_out.get(QUARANTINED, 0),
         idle=sum(sum((g.idle or {}).values()) for g in prepared.gathered),
     )
+
+
+def _held_out(job: Job, written: Written, out: Path) -> Sample:
+    lines = [line for line in written.lines if line.config == EXECUTOR]
+    shards = [ShardRows(file=line.file, split=line.split, rows=line.rows) for line in lines]
+    shape = (job.tokenizer.horizon, job.tokenizer.dims)
+    return held_out(out, shards, next(iter(job.options.splits)), shape, job.workers)
 
 
 def _origin(dataset: Path, out: Path, options: ExportOptions) -> dict[str, object]:
