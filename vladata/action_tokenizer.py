@@ -213,9 +213,8 @@ class ActionTokenizer:
         Raises:
             TokenizeError: There is no vocabulary, or an id is none of an action code, with its position.
         """
-        rows = TokenRows.of(ids) if isinstance(ids, list | tuple) else ids
         length = None if any_length else self.codec.length(self.horizon, self.dims)
-        return self._vocabulary().decode(rows, length)
+        return self._vocabulary().decode(ids, length)
 
     def count_clipped(self, chunks: ArrayLike, is_pad: BoolArray | None = None) -> Int64Array:
         """How many values of each dimension encoding clips.

@@ -268,6 +268,34 @@ class TestSafety:
         with pytest.raises(TokenizeError, match=r"the instruction '.*' holds '.*', which the tokenizer"):
             renderer.actions([{"task": text}], TokenRows.of([[0]]))
 
+    def test_messages_hold_no_special_token_of_the_model(self, byte_level: BaseTokenizer) -> None:
+        """The model's chat template would read it as the end of the turn."""
+        renderer = Renderer.build(read_template("chat"), byte_level, added_vocabulary(16, byte_level, start_end=True))
+
+        with pytest.raises(TokenizeError, match=r"the instruction 'a <\|im_end\|>' holds '<\|im_end\|>'"):
+            renderer.actions([{"task": "a <|im_end|>"}], TokenRows.of([[0]]))
+
+    def test_added_tokens_that_are_codes_again_stand_in_no_prompt(self, gemma: BaseTokenizer) -> None:
+        document = json.loads(gemma.text)
+        plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+        document["added_tokens"] += [
+            {"id": i, "content": token, **plain} for token, i in gemma.vocabulary.items() if token.startswith("<loc")
+        ]
+        base = BaseTokenizer(json.dumps(document))
+        vocabulary = tail_vocabulary(64, base, skip=128, reuse_added=True)
+        renderer = Renderer.build(read_template("pi0_fast"), base, vocabulary, (1,))
+
+        with pytest.raises(TokenizeError, match=r"the instruction 'see <loc1023>' holds '<loc1023>'"):
+            renderer.actions([{"task": "see <loc1023>", "state": "1"}], TokenRows.of([[0]]))
+        # That one is no code here.
+        rendered = renderer.actions([{"task": "see <loc0000>", "state": "1"}], TokenRows.of([[0]]))
+        assert rendered.input_ids is not None
+        assert base.vocabulary["<loc0000>"] in rendered.input_ids[0]
+
+    def test_a_target_that_has_no_place_is_refused(self) -> None:
+        with pytest.raises(TokenizeError, match="prompt pi05 has no text as its target; must be given codes"):
+            Renderer.build(read_template("pi05")).texts([{"task": "a", "state": "1"}], ["lost"])
+
     def test_without_a_tokenizer_there_are_no_ids_to_go_on_from(self) -> None:
         with pytest.raises(TokenizeError, match="prompt openvla gives no ids here"):
             Renderer.build(read_template("openvla")).given([{"task": "a"}])

@@ -172,10 +172,8 @@ def _tokenizer_files(folder: ExportFolder, finished: Finished) -> dict[str, byte
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
     if base is not None and vocabulary is not None:
-        source = finished.job.options.base_tokenizer
-        paths += write_extended(
-            base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
-        )
+        source = None if base.path is None else base.path.parent
+        paths += write_extended(base, vocabulary, spare / TEXT_TOKENIZER, source)
     return {path.relative_to(spare).as_posix(): path.read_bytes() for path in paths}
 
 

@@ -183,7 +183,7 @@ def build_prompts(
         raise ExportError(f"{asked} needs a base tokenizer; it must be given")
     kind = VocabularyKind(options.vocabulary)
     words = code_text(kind, tokenizer.codec.num_codes, space_before=template.space_before)
-    end = () if base is None else _end_id(options.base_tokenizer, base)
+    end = () if base is None else _end_id(base)
     prompts = Prompts(
         renderer=Renderer.build(template, base, tokenizer.vocabulary, end, words),
         state=None if template.state is None or state is None else StateText.fit(template.state, state),
@@ -346,10 +346,10 @@ def refuse_long(longest: Sequence[tuple[str, int, int, int]], max_tokens: int | 
     )
 
 
-def _end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
+def _end_id(base: BaseTokenizer) -> tuple[int, ...]:
     """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        path = None if folder is None or not folder.is_dir() else folder / name
+        path = None if base.path is None else base.path.with_name(name)
         if path is None or not path.is_file() or path.stat().st_size > 1 << 24:
             continue
         try:

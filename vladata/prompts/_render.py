@@ -71,6 +71,8 @@ class Renderer:
     base: BaseHandle | None
     end: tuple[int, ...]
     """Ids of the end of text; empty: rows end with the last segment before."""
+    reserved: tuple[str, ...] = ()
+    """Tokens of the base tokenizer that no field may hold: special ones, and added ones that stand for codes."""
 
     @classmethod
     def build(
@@ -102,7 +104,15 @@ class Renderer:
                 "must be used with a vocabulary of kind added, reserved or text"
             )
         handle = None if base is None or template.is_chat else BaseHandle.of(base)
-        return cls(template=template, code_text=code_text, vocabulary=vocabulary, base=handle, end=tuple(end))
+        reserved = () if base is None else _reserved(base, vocabulary)
+        return cls(
+            template=template,
+            code_text=code_text,
+            vocabulary=vocabulary,
+            base=handle,
+            end=tuple(end),
+            reserved=reserved,
+        )
 
     def texts(
         self, fields: Sequence[Mapping[str, str]], targets: Sequence[str], images: Sequence[str] = ()
@@ -115,10 +125,10 @@ class Renderer:
             images: Names of the cameras, one part of a message each.
 
         Raises:
-            TokenizeError: A field is missing, or a text holds a special token.
+            TokenizeError: A field is missing, a text holds a special token, or the template has no place for a target.
         """
-        if self.template.kind == "executor" and self.template.puts("actions"):
-            raise TokenizeError(f"prompt {self.template.name} has actions as its target; must be given codes")
+        if not self.template.puts("target"):
+            raise TokenizeError(f"prompt {self.template.name} has no text as its target; must be given codes")
         if len(targets) != len(fields):
             raise TokenizeError(f"there are {len(targets)} targets; must be {len(fields)}, one for each row")
         refuse_tokens("the target", targets, self._tokens())
@@ -203,11 +213,16 @@ class Renderer:
 
     def _tokens(self) -> tuple[str, ...]:
         """Texts that must not stand in a field: they would become tokens."""
-        special = () if self.base is None else encoder_of(self.base).special
         text = self.code_text
         if text is None or text.glue:
-            return special
-        return (*special, text.start, text.end, *text.tokens)
+            return self.reserved
+        return (*self.reserved, text.start, text.end, *text.tokens)
+
+
+def _reserved(base: BaseTokenizer, vocabulary: Vocabulary | None) -> tuple[str, ...]:
+    is_tail = vocabulary is not None and vocabulary.kind == "tail"
+    used = {p[0] for p in vocabulary.ids} if vocabulary is not None and is_tail else set[int]()
+    return tuple(content for i, (content, is_special) in base.added.items() if is_special or i in used)
 
 
 def _check(template: PromptTemplate, vocabulary: Vocabulary, base: BaseTokenizer | None) -> None:
