@@ -88,6 +88,14 @@ def test_a_row_is_prompt_action_and_end(dataset: Dataset, base: Path, tmp_path: 
     assert verify(out, dataset.path, workers=0).problems == ()
 
 
+def test_instructions_of_spaces_alone_are_told(make_dataset: Any, tmp_path: Path) -> None:
+    from vladata.recording import Instruction
+
+    dataset = make_dataset({"instructions": (Instruction(text="  "),)})
+    export(dataset, tmp_path / "out", ExportOptions(), workers=0)
+    assert "- rows without a task instruction: 16" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_a_base_tokenizer_may_be_given_as_its_file(dataset: Dataset, base: Path, tmp_path: Path) -> None:
     """What lies beside it is read as well: the end of text."""
     for name, given in (("folder", base), ("file", base / "tokenizer.json")):

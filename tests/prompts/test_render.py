@@ -292,6 +292,15 @@ class TestSafety:
         assert rendered.input_ids is not None
         assert base.vocabulary["<loc0000>"] in rendered.input_ids[0]
 
+    @pytest.mark.parametrize(("name", "space_before"), [("rt2", False), ("openvla", True)])
+    def test_integers_have_the_space_that_the_prompt_puts(
+        self, byte_level: BaseTokenizer, name: str, space_before: bool
+    ) -> None:
+        vocabulary = text_vocabulary(16, byte_level, space_before=space_before)
+
+        with pytest.raises(TokenizeError, match=rf"prompt {name} puts .* space before its actions; the vocabulary"):
+            Renderer.build(read_template(name), byte_level, vocabulary)
+
     def test_a_target_that_has_no_place_is_refused(self) -> None:
         with pytest.raises(TokenizeError, match="prompt pi05 has no text as its target; must be given codes"):
             Renderer.build(read_template("pi05")).texts([{"task": "a", "state": "1"}], ["lost"])
@@ -306,12 +315,13 @@ class TestSafety:
 
     def test_the_subtask_goes_before_the_task(self) -> None:
         renderer = Renderer.build(read_template("openvla"))
-        rows = [{"task": "tidy up", "subtask": "grasp"}, {"task": "tidy up", "subtask": ""}]
+        rows = [{"task": "tidy up", "subtask": subtask} for subtask in ("grasp", "", " ")]
 
-        prompts = renderer.actions(rows, TokenRows.of([[0], [0]])).prompt
+        prompts = renderer.actions(rows, TokenRows.of([[0], [0], [0]])).prompt
 
         assert "grasp?" in prompts[0]
         assert "tidy up?" in prompts[1]
+        assert "tidy up?" in prompts[2]
 
     def test_ids_that_moved_are_refused(self, llama: BaseTokenizer, byte_level: BaseTokenizer) -> None:
         vocabulary = tail_vocabulary(16, byte_level)

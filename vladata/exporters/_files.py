@@ -84,7 +84,7 @@ class Finished:
         again = len(digests) - len(set(digests))
         if again:
             notes.append(f"episodes with the content of another one: {again:,}; equal content is in one split")
-        unnamed = self.tasks.get("", (0, 0))[0]
+        unnamed = sum(rows for task, (rows, _) in self.tasks.items() if not task.strip())
         if unnamed:
             notes.append(f"rows without a task instruction: {unnamed:,}")
         if prepared.empty:

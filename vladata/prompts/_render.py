@@ -205,7 +205,8 @@ class Renderer:
 
     def _values(self, fields: Mapping[str, str]) -> dict[str, str]:
         if "instruction" in self.template.fields and "instruction" not in fields:
-            fields = {**fields, "instruction": fields.get("subtask") or fields.get("task", "")}
+            subtask = fields.get("subtask", "")
+            fields = {**fields, "instruction": subtask if subtask.strip() else fields.get("task", "")}
         missing = sorted(self.template.fields - fields.keys())
         if missing:
             raise TokenizeError(f"prompt {self.template.name} needs {{{missing[0]}}}; it was not given")
@@ -231,6 +232,11 @@ def _check(template: PromptTemplate, vocabulary: Vocabulary, base: BaseTokenizer
         if moved:
             more = f" (and {len(moved) - 1} more)" if len(moved) > 1 else ""
             raise TokenizeError(f"the ids of the codes do not fit the base tokenizer: {moved[0]}{more}")
+    if vocabulary.kind == "text" and template.puts("actions") and template.space_before != vocabulary.space_before:
+        has, must = ("a", "none") if template.space_before else ("no", "one")
+        raise TokenizeError(
+            f"prompt {template.name} puts {has} space before its actions; the vocabulary is for {must} (space_before)"
+        )
     has = {"start": vocabulary.start, "end": vocabulary.end}
     delimiters: tuple[Literal["start", "end"], ...] = ("start", "end")
     for what in delimiters:
