@@ -203,6 +203,8 @@ def test_a_row_with_too_many_tokens_refuses_the_export(dataset: Dataset, base: P
 
     assert not (tmp_path / "two" / "manifest.json").exists()
     export(dataset, tmp_path / "two", ExportOptions(base_tokenizer=base, max_tokens=most), workers=0)
+    with pytest.raises(ExportError, match="max_tokens counts ids, and prompt chat gives messages; must be left out"):
+        export(dataset, tmp_path / "three", ExportOptions(base_tokenizer=base, max_tokens=most, prompt="chat"))
 
 
 @pytest.mark.parametrize(

@@ -301,6 +301,18 @@ class TestSafety:
         with pytest.raises(TokenizeError, match=rf"prompt {name} puts .* space before its actions; the vocabulary"):
             Renderer.build(read_template(name), byte_level, vocabulary)
 
+    def test_state_tokens_must_be_tokens(self, byte_level: BaseTokenizer) -> None:
+        template = parse_template(
+            b"{name: t, kind: executor, description: x, state: {format: tokens, bins: 3}, "
+            b"prompt: [{text: '{task} {state}'}], target: [{put: actions}]}",
+            "t.yaml",
+        )
+
+        with pytest.raises(TokenizeError, match=r"has not 3 of the state tokens of prompt t, the first: <state_0>;"):
+            Renderer.build(template, byte_level)
+        has = BaseTokenizer(byte_level.extended([f"<state_{k}>" for k in range(3)]).to_str())
+        assert Renderer.build(template, has).given([{"task": "a", "state": "<state_2>"}])[0][-1] == max(has.ids)
+
     def test_a_target_that_has_no_place_is_refused(self) -> None:
         with pytest.raises(TokenizeError, match="prompt pi05 has no text as its target; must be given codes"):
             Renderer.build(read_template("pi05")).texts([{"task": "a", "state": "1"}], ["lost"])

@@ -169,7 +169,8 @@ def build_prompts(
         state: Of the first split, to show the state as text; None where there is none.
 
     Raises:
-        ExportError: The prompt is not one of an executor, needs a state, or leaves the end of the codes open.
+        ExportError: The prompt is not one of an executor, needs a state, leaves the end of the codes open, or gives no
+            ids to count.
         SchemaError: There is no such prompt.
         TokenizeError: The vocabulary does not fit the prompt.
     """
@@ -181,6 +182,8 @@ def build_prompts(
     if base is None and (options.max_tokens is not None or options.vocabulary in {"tail", "reserved"}):
         asked = "max_tokens" if options.max_tokens is not None else f"vocabulary {options.vocabulary}"
         raise ExportError(f"{asked} needs a base tokenizer; it must be given")
+    if options.max_tokens is not None and template.is_chat:
+        raise ExportError(f"max_tokens counts ids, and prompt {template.name} gives messages; must be left out")
     kind = VocabularyKind(options.vocabulary)
     words = code_text(kind, tokenizer.codec.num_codes, space_before=template.space_before)
     end = () if base is None else _end_id(base)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TokenizeError
+from ..text import printable
 from ..tokenizers import TokenRows
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import CodeText, Vocabulary
@@ -93,7 +94,8 @@ class Renderer:
             code_text: Texts of the codes where there is no vocabulary.
 
         Raises:
-            TokenizeError: The map does not fit the tokenizer, or the template needs what the vocabulary has not.
+            TokenizeError: The map does not fit the tokenizer, or the template needs what the vocabulary or the
+                tokenizer has not.
         """
         if vocabulary is not None:
             _check(template, vocabulary, base)
@@ -103,6 +105,8 @@ class Renderer:
                 f"prompt {template.name} gives messages, and the codes have no text that stands for them; "
                 "must be used with a vocabulary of kind added, reserved or text"
             )
+        if base is not None and not template.is_chat:
+            _check_state(template, base)
         handle = None if base is None or template.is_chat else BaseHandle.of(base)
         reserved = () if base is None else _reserved(base, vocabulary)
         return cls(
@@ -220,6 +224,17 @@ class Renderer:
         return (*self.reserved, text.start, text.end, *text.tokens)
 
 
+def _check_state(template: PromptTemplate, base: BaseTokenizer) -> None:
+    if template.state is None or template.state.format != "tokens":
+        return
+    missing = [t for t in template.state.tokens if t not in base.vocabulary]
+    if missing:
+        raise TokenizeError(
+            f"the base tokenizer has not {len(missing)} of the state tokens of prompt {template.name}, the first: "
+            f"{printable(missing[0])}; must have all"
+        )
+
+
 def _reserved(base: BaseTokenizer, vocabulary: Vocabulary | None) -> tuple[str, ...]:
     is_tail = vocabulary is not None and vocabulary.kind == "tail"
     used = {p[0] for p in vocabulary.ids} if vocabulary is not None and is_tail else set[int]()
@@ -233,9 +248,9 @@ def _check(template: PromptTemplate, vocabulary: Vocabulary, base: BaseTokenizer
             more = f" (and {len(moved) - 1} more)" if len(moved) > 1 else ""
             raise TokenizeError(f"the ids of the codes do not fit the base tokenizer: {moved[0]}{more}")
     if vocabulary.kind == "text" and template.puts("actions") and template.space_before != vocabulary.space_before:
-        has, must = ("a", "none") if template.space_before else ("no", "one")
+        own, other = ("a", "none") if template.space_before else ("no", "one")
         raise TokenizeError(
-            f"prompt {template.name} puts {has} space before its actions; the vocabulary is for {must} (space_before)"
+            f"prompt {template.name} puts {own} space before its actions; the vocabulary is for {other} (space_before)"
         )
     has = {"start": vocabulary.start, "end": vocabulary.end}
     delimiters: tuple[Literal["start", "end"], ...] = ("start", "end")
