@@ -291,6 +291,20 @@ class TestStored:
             assert (second / file.name).read_bytes() == file.read_bytes()
         assert sorted(p.name for p in second.iterdir()) == [IDS_FILE_NAME, FILE_NAME]
 
+    def test_files_of_the_tokenizer_before_go(self, tmp_path: Path) -> None:
+        """Otherwise transformers would load a vocabulary that is none any more."""
+        (tmp_path / "mine.json").write_text("{}")
+        build("fast", vocabulary=tail).save(tmp_path)
+        build("uniform_bins").save(tmp_path)
+
+        assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [FILE_NAME, "mine.json"]
+        assert ActionTokenizer.load(tmp_path).scheme == "uniform_bins"
+
+    @pytest.mark.parametrize("chunks", ["x", [[1.0], [2.0, 3.0]], [[["a"] * 6] * 4]])
+    def test_chunks_that_are_no_numbers_are_refused(self, chunks: Any) -> None:
+        with pytest.raises(TokenizeError, match=r"^chunks are no array of numbers; must be \[N, H, D\]$"):
+            build().encode(chunks)
+
     def test_the_file_describes_itself(self, tmp_path: Path) -> None:
         tokenizer = build(target=Mode.CHUNK_RELATIVE, vocabulary=tail)
         tokenizer.save(tmp_path)

@@ -17,6 +17,7 @@ __all__ = [
     "interval",
     "known_codes",
     "no_files",
+    "numbers",
     "outside",
     "repaired_codes",
 ]
@@ -43,9 +44,9 @@ def checked_chunks(chunks: ArrayLike) -> FloatArray:
     """The chunks as float64 [N, H, D].
 
     Raises:
-        TokenizeError: They have another shape, or hold a value that is not finite.
+        TokenizeError: They are no array of numbers, have another shape, or hold a value that is not finite.
     """
-    values = np.asarray(chunks, dtype=np.float64)
+    values = numbers(chunks)
     if values.ndim != 3:
         raise TokenizeError(f"chunks are {list(values.shape)}; must be [N, H, D]")
     finite = np.isfinite(values)
@@ -53,6 +54,18 @@ def checked_chunks(chunks: ArrayLike) -> FloatArray:
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise TokenizeError(f"chunk[{', '.join(map(str, place))}] is {values[place]}; must be finite")
     return values
+
+
+def numbers(chunks: ArrayLike) -> FloatArray:
+    """The chunks as float64, of any shape.
+
+    Raises:
+        TokenizeError: They are no array of numbers.
+    """
+    try:
+        return np.asarray(chunks, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TokenizeError("chunks are no array of numbers; must be [N, H, D]") from error
 
 
 def checked_codes(codes: Codes | ArrayLike, num_codes: int, horizon: int, dims: int) -> CodeArray:
