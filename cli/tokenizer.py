@@ -74,8 +74,8 @@ def encode(folder: Folder, actions: Values, state: State = None, ids: Ids = Fals
     from vladata.errors import TokenizeError
 
     chunks = _numbers(actions, "the action")
-    if chunks.ndim not in (1, 2, 3):
-        raise TokenizeError(f"the action has shape {list(chunks.shape)}; it must be [D], [H, D] or [N, H, D]")
+    if chunks.ndim not in (1, 2, 3) or not chunks.size:
+        raise TokenizeError(f"the action has shape {list(chunks.shape)}; it must be [D], [H, D] or [N, H, D] of values")
     is_one = chunks.ndim < 3
     tokenizer = ActionTokenizer.load(folder)
     chunks = chunks.reshape(1, -1, chunks.shape[-1]) if is_one else chunks

@@ -62,6 +62,8 @@ def _write(base: "BaseTokenizer", vocabulary: "Vocabulary", rows: "RowPlan", out
 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         fail(f"{output} is not empty; it must be a new or empty folder", FAILED)
+    # A link and "." are the folder that they mean.
+    output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     # Whole under its name or absent.
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name:

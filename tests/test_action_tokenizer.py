@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -290,6 +291,20 @@ class TestStored:
             assert (second / file.name).read_bytes() == file.read_bytes()
         assert sorted(p.name for p in second.iterdir()) == [IDS_FILE_NAME, FILE_NAME]
 
+    def test_files_of_the_tokenizer_before_go(self, tmp_path: Path) -> None:
+        """Otherwise transformers would load a vocabulary that is none any more."""
+        (tmp_path / "mine.json").write_text("{}")
+        build("fast", vocabulary=tail).save(tmp_path)
+        build("uniform_bins").save(tmp_path)
+
+        assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [FILE_NAME, "mine.json"]
+        assert ActionTokenizer.load(tmp_path).scheme == "uniform_bins"
+
+    @pytest.mark.parametrize("chunks", ["x", [[1.0], [2.0, 3.0]], [[["a"] * 6] * 4]])
+    def test_chunks_that_are_no_numbers_are_refused(self, chunks: Any) -> None:
+        with pytest.raises(TokenizeError, match=r"^chunks are no array of numbers; must be \[N, H, D\]$"):
+            build().encode(chunks)
+
     def test_the_file_describes_itself(self, tmp_path: Path) -> None:
         tokenizer = build(target=Mode.CHUNK_RELATIVE, vocabulary=tail)
         tokenizer.save(tmp_path)
@@ -573,8 +588,10 @@ class TestHostile:
         with pytest.raises(TokenizeError, match=FILE_NAME):
             ActionTokenizer.load(tmp_path)
 
-    @pytest.mark.parametrize("scheme", plugins.names("tokenizers"))
-    @pytest.mark.parametrize("target", [None, Mode.CHUNK_RELATIVE])
+    @pytest.mark.parametrize(
+        ("scheme", "target"),
+        [*((name, Mode.CHUNK_RELATIVE) for name in plugins.names("tokenizers")), ("openvla_bins", None)],
+    )
     def test_no_change_of_a_description_raises_anything_else(
         self, scheme: str, target: Mode | None, tmp_path: Path
     ) -> None:
@@ -595,14 +612,21 @@ class TestHostile:
 
     @settings(max_examples=100, deadline=None)
     @given(st.sampled_from([FILE_NAME, IDS_FILE_NAME]), st.integers(0, 5000), st.binary(max_size=8))
-    def test_no_damage_of_a_file_raises_anything_else(self, name: str, at: int, content: bytes) -> None:
+    def test_no_damage_of_a_file_raises_anything_else(self, bundle: Path, name: str, at: int, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            build(vocabulary=tail, horizon=2).save(Path(folder))
+            shutil.copytree(bundle, folder, dirs_exist_ok=True)
             file = Path(folder, name)
             whole = file.read_bytes()
             file.write_bytes(whole[:at] + content + whole[at + len(content) :])
             with contextlib.suppress(TokenizeError):
                 ActionTokenizer.load(folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    build(vocabulary=tail, horizon=2).save(folder)
+    return folder
 
 
 def sha256(file: Path) -> str:

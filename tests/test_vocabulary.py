@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from vladata.errors import TokenizeError
 from vladata.vocabulary import (
@@ -333,6 +333,21 @@ class TestText:
             text_vocabulary(12, base(tokenizer))
 
 
+class TestBase:
+    def test_a_tokenizer_without_tokens_is_refused(self) -> None:
+        with pytest.raises(TokenizeError, match=r"^tokenizer\.json has no token; a base tokenizer must have some$"):
+            base(Tokenizer(models.BPE(vocab={}, merges=[])))
+
+    def test_a_beginning_that_can_not_be_told_from_the_text_is_refused(self) -> None:
+        """Otherwise rows would begin without `<s>`."""
+        tokenizer = Tokenizer(models.BPE(vocab={"<s>": 0, "0": 1}, merges=[]))
+        tokenizer.add_special_tokens(["<s>"])
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+
+        with pytest.raises(TokenizeError, match="'a' becomes special tokens alone; the tokenizer must have an id"):
+            base(tokenizer).beginning()
+
+
 class TestRows:
     vocabulary = tail_vocabulary(256, vocab_size=32000)
 
@@ -373,6 +388,22 @@ class TestRows:
     def test_wrong_codes_are_refused(self, codes: list[object], message: str) -> None:
         with pytest.raises(TokenizeError, match=message):
             self.vocabulary.encode(np.array(codes))
+
+    def test_lists_of_different_lengths_are_rows(self) -> None:
+        rows = [[3, 5], [7]]
+        vocabulary = added_vocabulary(16, base(byte_level()))
+
+        ids = vocabulary.encode(rows)
+
+        assert [ids[0].tolist(), ids[1].tolist()] == [[259, 261], [263]]
+        codes = vocabulary.decode([[259, 261], [263]], None)
+        assert [codes[0].tolist(), codes[1].tolist()] == rows
+        assert vocabulary.render(rows) == ["<action_03><action_05>", "<action_07>"]
+
+    @pytest.mark.parametrize("code", [-1, 16])
+    def test_a_code_that_is_none_has_no_text(self, code: int) -> None:
+        with pytest.raises(TokenizeError, match=rf"codes\[0, 1\] is {code}; must be 0 to 15"):
+            added_vocabulary(16, base(byte_level())).render([[0, code]])
 
     def test_rows_are_read_one_by_one(self) -> None:
         rows = TokenRows.of([[1, 2], [], [3]])

@@ -41,6 +41,7 @@ __all__ = [
     "read",
     "read_bytes",
     "sha256",
+    "stored_files",
     "token_rows",
     "write",
 ]
@@ -138,6 +139,17 @@ def codec_files(folder: Path, listed: object) -> dict[str, bytes]:
             raise TokenizeError(f"{name} was altered: its digest does not fit its content")
         found[name] = content
     return found
+
+
+def stored_files(folder: Path) -> set[Path]:
+    """What a tokenizer in a folder consists of, beside its description; empty where there is none that can be read."""
+    try:
+        document = description(folder)
+        found = codec_files(folder, document.get("codec_files"))
+    except TokenizeError:
+        return set()
+    ids = [IDS_FILE_NAME] if document.get("vocabulary") else []
+    return {folder / name for name in (*found, *ids)}
 
 
 def array(

@@ -34,6 +34,7 @@ from ._bundle import (
     parsed,
     read,
     sha256,
+    stored_files,
     write,
 )
 from ._test_vectors import make_vectors, replay
@@ -44,7 +45,7 @@ from .actions.representation import Representation
 from .errors import PluginNotFoundError, TokenizeError
 from .text import clip, printable
 from .tokenizers import ActionCodec, Codes, Decoded, TokenRows
-from .tokenizers._bins import checked_chunks
+from .tokenizers._bins import checked_chunks, numbers
 from .vocabulary import Vocabulary
 
 __all__ = ["FILE_NAME", "IDS_FILE_NAME", "ActionTokenizer", "EmbodimentFacts"]
@@ -213,9 +214,8 @@ class ActionTokenizer:
         Raises:
             TokenizeError: There is no vocabulary, or an id is none of an action code, with its position.
         """
-        rows = TokenRows.of(ids) if isinstance(ids, list | tuple) else ids
         length = None if any_length else self.codec.length(self.horizon, self.dims)
-        return self._vocabulary().decode(rows, length)
+        return self._vocabulary().decode(ids, length)
 
     def count_clipped(self, chunks: ArrayLike, is_pad: BoolArray | None = None) -> Int64Array:
         """How many values of each dimension encoding clips.
@@ -310,7 +310,7 @@ class ActionTokenizer:
         return str(self._document()["digest"])
 
     def save(self, folder: Path) -> list[Path]:
-        """Write the tokenizer, the same bytes each time.
+        """Write the tokenizer, the same bytes each time; files of the one that was there before go.
 
         Args:
             folder: Made if missing.
@@ -319,10 +319,13 @@ class ActionTokenizer:
             The files written; the last one is the one that makes the others count.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        before = stored_files(folder)
         files = [write(folder / name, content) for name, content in sorted(self.codec.files().items())]
         if self.vocabulary is not None:
             files.append(write(folder / IDS_FILE_NAME, lines(self.vocabulary.to_dict()).encode()))
         files.append(write(folder / FILE_NAME, lines(self._document()).encode()))
+        for path in before - set(files):
+            path.unlink(missing_ok=True)
         return files
 
     @classmethod
@@ -361,7 +364,7 @@ class ActionTokenizer:
                 raise TokenizeError(f"{FILE_NAME}: {name} is not that of the tokenizer that it describes")
 
     def _checked(self, chunks: ArrayLike) -> FloatArray:
-        values = np.asarray(chunks, dtype=np.float64)
+        values = numbers(chunks)
         if values.ndim != 3 or values.shape[1:] != (self.horizon, self.dims):
             raise TokenizeError(f"chunks are {list(values.shape)}; must be [N, {self.horizon}, {self.dims}]")
         return values

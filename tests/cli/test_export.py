@@ -168,6 +168,7 @@ class TestTokenizer:
         ("words", "reason"),
         [
             (["encode", "[[0, 0, 0, 0, 0, 0, NaN], [0, 0, 0, 0, 0, 0, 0]]"], "nan"),
+            (["encode", "[]"], "shape"),
             (["encode", "[[0, 0, 0]]"], "3"),
             (["encode", "[[[[0]]]]"], "must be [D], [H, D] or [N, H, D]"),
             (["encode", "[[[0]]]"], "must be [N, 2, 7]"),

@@ -60,6 +60,15 @@ class TestExtend:
         assert done.returncode == 1
         assert "is not empty; it must be a new or empty folder" in done.stderr
 
+    def test_a_link_is_the_folder_that_it_leads_to(self, cli: Any, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "real")
+
+        done = cli("vocab", "extend", folder, "-o", tmp_path / "link", "--codes", 4)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "real" / "tokenizer.json").is_file()
+
     def test_too_few_reserved_tokens_are_said(self, cli: Any, folder: Path, tmp_path: Path) -> None:
         done = cli("vocab", "extend", folder, "-o", tmp_path / "out", "--codes", 4, "--kind", "reserved")
 

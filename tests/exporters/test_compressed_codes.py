@@ -21,7 +21,7 @@ def test_rows_decode_within_the_bound_and_verify(dataset: Dataset, tmp_path: Pat
     base.mkdir()
     Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")).save(str(base / "tokenizer.json"))
 
-    export(dataset, out, ExportOptions(horizon=8, tokenizer=scheme, base_tokenizer=base, prompt="{task}"), workers=0)
+    export(dataset, out, ExportOptions(horizon=8, tokenizer=scheme, base_tokenizer=base, prompt="pi0_fast"), workers=0)
 
     assert verify(out, dataset.path, workers=0).problems == ()
     tokenizer = ActionTokenizer.load(out / "action_tokenizer")

@@ -88,6 +88,25 @@ def test_a_row_is_prompt_action_and_end(dataset: Dataset, base: Path, tmp_path: 
     assert verify(out, dataset.path, workers=0).problems == ()
 
 
+def test_instructions_of_spaces_alone_are_told(make_dataset: Any, tmp_path: Path) -> None:
+    from vladata.recording import Instruction
+
+    dataset = make_dataset({"instructions": (Instruction(text="  "),)})
+    export(dataset, tmp_path / "out", ExportOptions(), workers=0)
+    assert "- rows without a task instruction: 16" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_base_tokenizer_may_be_given_as_its_file(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    """What lies beside it is read as well: the end of text."""
+    for name, given in (("folder", base), ("file", base / "tokenizer.json")):
+        export(dataset, tmp_path / name, ExportOptions(base_tokenizer=given), workers=0)
+
+    assert (tmp_path / "file" / "tokenizer" / "tokenizer_config.json").is_file()
+    one, other = (json.loads((tmp_path / n / "manifest.json").read_text())["prompt"] for n in ("folder", "file"))
+    assert one == other
+    assert len(one["end"]) == 1
+
+
 def test_added_tokens_come_with_the_tokenizer_that_has_them(dataset: Dataset, base: Path, tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
@@ -184,6 +203,8 @@ def test_a_row_with_too_many_tokens_refuses_the_export(dataset: Dataset, base: P
 
     assert not (tmp_path / "two" / "manifest.json").exists()
     export(dataset, tmp_path / "two", ExportOptions(base_tokenizer=base, max_tokens=most), workers=0)
+    with pytest.raises(ExportError, match="max_tokens counts ids, and prompt chat gives messages; must be left out"):
+        export(dataset, tmp_path / "three", ExportOptions(base_tokenizer=base, max_tokens=most, prompt="chat"))
 
 
 @pytest.mark.parametrize(

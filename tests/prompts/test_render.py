@@ -268,6 +268,55 @@ class TestSafety:
         with pytest.raises(TokenizeError, match=r"the instruction '.*' holds '.*', which the tokenizer"):
             renderer.actions([{"task": text}], TokenRows.of([[0]]))
 
+    def test_messages_hold_no_special_token_of_the_model(self, byte_level: BaseTokenizer) -> None:
+        """The model's chat template would read it as the end of the turn."""
+        renderer = Renderer.build(read_template("chat"), byte_level, added_vocabulary(16, byte_level, start_end=True))
+
+        with pytest.raises(TokenizeError, match=r"the instruction 'a <\|im_end\|>' holds '<\|im_end\|>'"):
+            renderer.actions([{"task": "a <|im_end|>"}], TokenRows.of([[0]]))
+
+    def test_added_tokens_that_are_codes_again_stand_in_no_prompt(self, gemma: BaseTokenizer) -> None:
+        document = json.loads(gemma.text)
+        plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+        document["added_tokens"] += [
+            {"id": i, "content": token, **plain} for token, i in gemma.vocabulary.items() if token.startswith("<loc")
+        ]
+        base = BaseTokenizer(json.dumps(document))
+        vocabulary = tail_vocabulary(64, base, skip=128, reuse_added=True)
+        renderer = Renderer.build(read_template("pi0_fast"), base, vocabulary, (1,))
+
+        with pytest.raises(TokenizeError, match=r"the instruction 'see <loc1023>' holds '<loc1023>'"):
+            renderer.actions([{"task": "see <loc1023>", "state": "1"}], TokenRows.of([[0]]))
+        # That one is no code here.
+        rendered = renderer.actions([{"task": "see <loc0000>", "state": "1"}], TokenRows.of([[0]]))
+        assert rendered.input_ids is not None
+        assert base.vocabulary["<loc0000>"] in rendered.input_ids[0]
+
+    @pytest.mark.parametrize(("name", "space_before"), [("rt2", False), ("openvla", True)])
+    def test_integers_have_the_space_that_the_prompt_puts(
+        self, byte_level: BaseTokenizer, name: str, space_before: bool
+    ) -> None:
+        vocabulary = text_vocabulary(16, byte_level, space_before=space_before)
+
+        with pytest.raises(TokenizeError, match=rf"prompt {name} puts .* space before its actions; the vocabulary"):
+            Renderer.build(read_template(name), byte_level, vocabulary)
+
+    def test_state_tokens_must_be_tokens(self, byte_level: BaseTokenizer) -> None:
+        template = parse_template(
+            b"{name: t, kind: executor, description: x, state: {format: tokens, bins: 3}, "
+            b"prompt: [{text: '{task} {state}'}], target: [{put: actions}]}",
+            "t.yaml",
+        )
+
+        with pytest.raises(TokenizeError, match=r"has not 3 of the state tokens of prompt t, the first: <state_0>;"):
+            Renderer.build(template, byte_level)
+        has = BaseTokenizer(byte_level.extended([f"<state_{k}>" for k in range(3)]).to_str())
+        assert Renderer.build(template, has).given([{"task": "a", "state": "<state_2>"}])[0][-1] == max(has.ids)
+
+    def test_a_target_that_has_no_place_is_refused(self) -> None:
+        with pytest.raises(TokenizeError, match="prompt pi05 has no text as its target; must be given codes"):
+            Renderer.build(read_template("pi05")).texts([{"task": "a", "state": "1"}], ["lost"])
+
     def test_without_a_tokenizer_there_are_no_ids_to_go_on_from(self) -> None:
         with pytest.raises(TokenizeError, match="prompt openvla gives no ids here"):
             Renderer.build(read_template("openvla")).given([{"task": "a"}])
@@ -278,12 +327,13 @@ class TestSafety:
 
     def test_the_subtask_goes_before_the_task(self) -> None:
         renderer = Renderer.build(read_template("openvla"))
-        rows = [{"task": "tidy up", "subtask": "grasp"}, {"task": "tidy up", "subtask": ""}]
+        rows = [{"task": "tidy up", "subtask": subtask} for subtask in ("grasp", "", " ")]
 
-        prompts = renderer.actions(rows, TokenRows.of([[0], [0]])).prompt
+        prompts = renderer.actions(rows, TokenRows.of([[0], [0], [0]])).prompt
 
         assert "grasp?" in prompts[0]
         assert "tidy up?" in prompts[1]
+        assert "tidy up?" in prompts[2]
 
     def test_ids_that_moved_are_refused(self, llama: BaseTokenizer, byte_level: BaseTokenizer) -> None:
         vocabulary = tail_vocabulary(16, byte_level)

@@ -94,6 +94,18 @@ class TestSplines:
         np.testing.assert_allclose(analysis(30, 8, degree, 1e-9), direct, rtol=0, atol=1e-8)
 
 
+def test_the_largest_numbers_are_clipped_and_not_overflown() -> None:
+    largest = np.finfo(np.float64).max
+    codec, chunks = Codec.fit(np.random.default_rng(0).normal(0, 1, (50, 8, 2))), np.full((1, 8, 2), largest)
+    chunks[0, :, 1] = -largest
+
+    assert codec.encode(chunks).tolist() == [[255, 0] * 10]
+    assert codec.is_clipped(chunks).all()
+    assert np.isfinite(codec.error_bound(chunks)).all()
+    wide = Codec.fit(np.concatenate([chunks, -chunks]))
+    assert np.isfinite(wide.decode(wide.encode(chunks), 8, 2)).all()
+
+
 class TestFit:
     def test_bounds_are_quantiles_of_the_control_points(self) -> None:
         chunks = np.random.default_rng(0).normal(0, 1, (1000, 20, 3))

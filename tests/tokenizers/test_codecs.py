@@ -59,7 +59,15 @@ def codec_of(name: str, horizon: int = 4, dims: int = 3, variant: int = 0) -> Ac
     return codec
 
 
-shapes = st.integers(1, 100).flatmap(lambda h: st.tuples(st.just(h), st.integers(1, min(64, max(1, MAX_VALUES // h)))))
+def _shapes(count: int) -> list[tuple[int, int]]:
+    """H and D: the ends, and some between them; as many as codecs are fitted for, which takes most of the time here."""
+    ends = [(1, 1), (1, 64), (100, 1), (100, MAX_VALUES // 100), (MAX_VALUES // 64, 64), (10, 7), (50, 12)]
+    draw = np.random.default_rng(0)
+    horizons = np.linspace(2, 99, count - len(ends)).round().astype(int).tolist()
+    return [*ends, *((h, int(draw.integers(1, 1 + min(64, MAX_VALUES // h)))) for h in horizons)]
+
+
+shapes = st.sampled_from(_shapes(25))
 scales = st.sampled_from([0.0, 1e-300, 1e-6, 0.3, 1.0, 1.5, 40.0, 1e6, 1e30])
 
 
@@ -352,12 +360,17 @@ class TestRelaxed:
         else:
             broken[1] = broken[1][: data.draw(st.integers(min(least, len(broken[1])), len(broken[1])))]
 
-        if codec.length(horizon, dims) is None and not any(0 <= code < codec.num_codes for code in broken[1]):
-            with pytest.raises(TokenizeError, match=r"^row 1 has no code that stands for"):
-                codec.decode_relaxed(broken, horizon, dims)
+        known = sum(0 <= code < codec.num_codes for code in broken[1])
+        try:
+            found = codec.decode_relaxed(broken, horizon, dims)
+        except TokenizeError as error:
+            # No code is left, or the first byte of a symbol alone.
+            assert str(error).startswith("row 1 has no code that stands for")  # noqa: PT017
+            assert codec.length(horizon, dims) is None
+            assert known <= 1
             return
-        found = codec.decode_relaxed(broken, horizon, dims)
 
+        assert known or codec.length(horizon, dims) is not None
         assert found.chunks.shape == (3, horizon, dims)
         assert np.isfinite(found.chunks).all()
         np.testing.assert_array_equal(found.chunks[[0, 2]], codec.decode([good[0], good[2]], horizon, dims))

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from ..action_tokenizer import ActionTokenizer
 from ..actions.statistics import openpi_layout, openvla_layout
@@ -132,7 +131,7 @@ class Finished:
         again = len(digests) - len(set(digests))
         if again:
             notes.append(f"episodes with the content of another one: {again:,}; equal content is in one split")
-        unnamed = self.tasks.get("", (0, 0))[0]
+        unnamed = sum(rows for task, (rows, _) in self.tasks.items() if not task.strip())
         if unnamed:
             notes.append(f"rows without a task instruction: {unnamed:,}")
         if prepared.empty:
@@ -215,7 +214,7 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
     from ._card import make_card
 
     job = finished.job
-    files = tokenizer_files(folder, job.tokenizer, finished.base, job.options.base_tokenizer)
+    files = tokenizer_files(folder, job.tokenizer, finished.base)
     files |= _statistics_files(finished)
     files[README] = make_card(finished).encode()
     for name, data in files.items():
@@ -227,18 +226,15 @@ def write_rest(folder: ExportFolder, finished: Finished) -> None:
     folder.finish(_manifest(finished, sorted(lines, key=lambda line: str(line["file"]))))
 
 
-def tokenizer_files(
-    folder: ExportFolder, tokenizer: ActionTokenizer, base: BaseTokenizer | None, source: Path | None
-) -> dict[str, bytes]:
+def tokenizer_files(folder: ExportFolder, tokenizer: ActionTokenizer, base: BaseTokenizer | None) -> dict[str, bytes]:
     """The action tokenizer, and the language model's tokenizer, with new tokens where it got some; by file name."""
     spare = folder.work / "tokenizers"
     shutil.rmtree(spare, ignore_errors=True)
     paths = tokenizer.save(spare / TOKENIZER)
     vocabulary = tokenizer.vocabulary
     if base is not None and vocabulary is not None:
-        paths += write_extended(
-            base, vocabulary, spare / TEXT_TOKENIZER, source if source and source.is_dir() else None
-        )
+        source = None if base.path is None else base.path.parent
+        paths += write_extended(base, vocabulary, spare / TEXT_TOKENIZER, source)
     return {path.relative_to(spare).as_posix(): path.read_bytes() for path in paths}
 
 

@@ -180,7 +180,8 @@ def build_prompts(
         state: Of the first split, to show the state as text; None where there is none.
 
     Raises:
-        ExportError: The prompt is not one of an executor, needs a state, or leaves the end of the codes open.
+        ExportError: The prompt is not one of an executor, needs a state, leaves the end of the codes open, or gives no
+            ids to count.
         SchemaError: There is no such prompt.
         TokenizeError: The vocabulary does not fit the prompt.
     """
@@ -216,9 +217,11 @@ def bind_prompts(
     if base is None and (options.max_tokens is not None or options.vocabulary in {"tail", "reserved"}):
         asked = "max_tokens" if options.max_tokens is not None else f"vocabulary {options.vocabulary}"
         raise ExportError(f"{asked} needs a base tokenizer; it must be given")
+    if options.max_tokens is not None and template.is_chat:
+        raise ExportError(f"max_tokens counts ids, and prompt {template.name} gives messages; must be left out")
     kind = VocabularyKind(options.vocabulary)
     words = code_text(kind, tokenizer.codec.num_codes, space_before=template.space_before)
-    end = () if base is None else end_id(options.base_tokenizer, base)
+    end = () if base is None else end_id(base)
     prompts = Prompts(
         renderer=Renderer.build(template, base, tokenizer.vocabulary, end, words),
         state=None if template.state is None or state is None else StateText.fit(template.state, state),
@@ -381,10 +384,10 @@ def refuse_long(longest: Sequence[tuple[str, int, int, int]], max_tokens: int | 
     )
 
 
-def end_id(folder: Path | None, base: BaseTokenizer) -> tuple[int, ...]:
+def end_id(base: BaseTokenizer) -> tuple[int, ...]:
     """Id of the token that ends a text, as the settings beside the tokenizer name it; empty where they don't."""
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        path = None if folder is None or not folder.is_dir() else folder / name
+        path = None if base.path is None else base.path.with_name(name)
         if path is None or not path.is_file() or path.stat().st_size > 1 << 24:
             continue
         try:

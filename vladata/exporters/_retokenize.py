@@ -180,7 +180,7 @@ def retokenize(
         job = _job(export, options, keep_prompt=keep_prompt, workers=workers, progress=progress)
         tokenizer = job.tokenizer
         tails = make_tails(folder, job)
-        files = tokenizer_files(folder, tokenizer, job.base, options.base_tokenizer)
+        files = tokenizer_files(folder, tokenizer, job.base)
         facts = _facts(job, tails)
         card = (out / README).read_text(encoding="utf-8")
         files[README] = retokenized_card(card, export.tokenizer.scheme, facts).encode()

@@ -77,7 +77,7 @@ def prepare_texts(
         ExportError: A template is for something else, or others' data can't be read.
         SchemaError: A template is missing or wrong.
     """
-    end = () if base is None else end_id(options.base_tokenizer, base)
+    end = () if base is None else end_id(base)
     asked = {PLANNER: options.planner, VQA: options.vqa}
     wording = {c: Wording.build(own.prompt, c, base, end) for c, own in asked.items() if own is not None}
     if options.vqa is None or not options.vqa.external:

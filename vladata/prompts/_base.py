@@ -40,7 +40,6 @@ class Encoder:
         """Take a tokenizer."""
         self._base = base
         self.beginning = base.beginning()
-        self.special = tuple(content for content, is_special in base.added.values() if is_special)
         self._known: dict[str, tuple[int, ...]] = {}
 
     def encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TokenizeError
+from ..text import printable
 from ..tokenizers import TokenRows
 from ..tokenizers._base import BaseTokenizer
 from ..vocabulary import CodeText, Vocabulary
@@ -71,6 +72,8 @@ class Renderer:
     base: BaseHandle | None
     end: tuple[int, ...]
     """Ids of the end of text; empty: rows end with the last segment before."""
+    reserved: tuple[str, ...] = ()
+    """Tokens of the base tokenizer that no field may hold: special ones, and added ones that stand for codes."""
 
     @classmethod
     def build(
@@ -91,7 +94,8 @@ class Renderer:
             code_text: Texts of the codes where there is no vocabulary.
 
         Raises:
-            TokenizeError: The map does not fit the tokenizer, or the template needs what the vocabulary has not.
+            TokenizeError: The map does not fit the tokenizer, or the template needs what the vocabulary or the
+                tokenizer has not.
         """
         if vocabulary is not None:
             _check(template, vocabulary, base)
@@ -101,8 +105,18 @@ class Renderer:
                 f"prompt {template.name} gives messages, and the codes have no text that stands for them; "
                 "must be used with a vocabulary of kind added, reserved or text"
             )
+        if base is not None and not template.is_chat:
+            _check_state(template, base)
         handle = None if base is None or template.is_chat else BaseHandle.of(base)
-        return cls(template=template, code_text=code_text, vocabulary=vocabulary, base=handle, end=tuple(end))
+        reserved = () if base is None else _reserved(base, vocabulary)
+        return cls(
+            template=template,
+            code_text=code_text,
+            vocabulary=vocabulary,
+            base=handle,
+            end=tuple(end),
+            reserved=reserved,
+        )
 
     def texts(
         self, fields: Sequence[Mapping[str, str]], targets: Sequence[str], images: Sequence[str] = ()
@@ -115,10 +129,10 @@ class Renderer:
             images: Names of the cameras, one part of a message each.
 
         Raises:
-            TokenizeError: A field is missing, or a text holds a special token.
+            TokenizeError: A field is missing, a text holds a special token, or the template has no place for a target.
         """
-        if self.template.kind == "executor" and self.template.puts("actions"):
-            raise TokenizeError(f"prompt {self.template.name} has actions as its target; must be given codes")
+        if not self.template.puts("target"):
+            raise TokenizeError(f"prompt {self.template.name} has no text as its target; must be given codes")
         if len(targets) != len(fields):
             raise TokenizeError(f"there are {len(targets)} targets; must be {len(fields)}, one for each row")
         refuse_tokens("the target", targets, self._tokens())
@@ -195,7 +209,8 @@ class Renderer:
 
     def _values(self, fields: Mapping[str, str]) -> dict[str, str]:
         if "instruction" in self.template.fields and "instruction" not in fields:
-            fields = {**fields, "instruction": fields.get("subtask") or fields.get("task", "")}
+            subtask = fields.get("subtask", "")
+            fields = {**fields, "instruction": subtask if subtask.strip() else fields.get("task", "")}
         missing = sorted(self.template.fields - fields.keys())
         if missing:
             raise TokenizeError(f"prompt {self.template.name} needs {{{missing[0]}}}; it was not given")
@@ -203,11 +218,27 @@ class Renderer:
 
     def _tokens(self) -> tuple[str, ...]:
         """Texts that must not stand in a field: they would become tokens."""
-        special = () if self.base is None else encoder_of(self.base).special
         text = self.code_text
         if text is None or text.glue:
-            return special
-        return (*special, text.start, text.end, *text.tokens)
+            return self.reserved
+        return (*self.reserved, text.start, text.end, *text.tokens)
+
+
+def _check_state(template: PromptTemplate, base: BaseTokenizer) -> None:
+    if template.state is None or template.state.format != "tokens":
+        return
+    missing = [t for t in template.state.tokens if t not in base.vocabulary]
+    if missing:
+        raise TokenizeError(
+            f"the base tokenizer has not {len(missing)} of the state tokens of prompt {template.name}, the first: "
+            f"{printable(missing[0])}; must have all"
+        )
+
+
+def _reserved(base: BaseTokenizer, vocabulary: Vocabulary | None) -> tuple[str, ...]:
+    is_tail = vocabulary is not None and vocabulary.kind == "tail"
+    used = {p[0] for p in vocabulary.ids} if vocabulary is not None and is_tail else set[int]()
+    return tuple(content for i, (content, is_special) in base.added.items() if is_special or i in used)
 
 
 def _check(template: PromptTemplate, vocabulary: Vocabulary, base: BaseTokenizer | None) -> None:
@@ -216,6 +247,11 @@ def _check(template: PromptTemplate, vocabulary: Vocabulary, base: BaseTokenizer
         if moved:
             more = f" (and {len(moved) - 1} more)" if len(moved) > 1 else ""
             raise TokenizeError(f"the ids of the codes do not fit the base tokenizer: {moved[0]}{more}")
+    if vocabulary.kind == "text" and template.puts("actions") and template.space_before != vocabulary.space_before:
+        own, other = ("a", "none") if template.space_before else ("no", "one")
+        raise TokenizeError(
+            f"prompt {template.name} puts {own} space before its actions; the vocabulary is for {other} (space_before)"
+        )
     has = {"start": vocabulary.start, "end": vocabulary.end}
     delimiters: tuple[Literal["start", "end"], ...] = ("start", "end")
     for what in delimiters:

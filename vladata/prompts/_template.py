@@ -114,6 +114,12 @@ class StateFormat(Document):
             raise ValueError("token must hold {n}, the number")
         return self
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All that a text is made of: start, the number of each bin as a token, end."""
+        numbers = (self.token.replace("{n}", str(k)) for k in range(self.bins))
+        return tuple(text for text in (self.start, *numbers, self.end) if text)
+
 
 class TemplateFile(Document):
     """A prompt template as it is written."""

@@ -53,6 +53,8 @@ class BaseTokenizer:
         self.vocabulary: dict[str, int] = self.tokenizer.get_vocab(with_added_tokens=True)
         """Id of each token, added ones as well."""
         self.ids = set(self.vocabulary.values())
+        if not self.ids:
+            raise TokenizeError("tokenizer.json has no token; a base tokenizer must have some")
         self.added = {i: (t.content, bool(t.special)) for i, t in self.tokenizer.get_added_tokens_decoder().items()}
         self.facts = BaseFacts(
             name=name,
@@ -98,10 +100,12 @@ class BaseTokenizer:
         """Ids of the special tokens that the tokenizer puts before a text, `<s>` of Llama; empty where it puts none.
 
         Raises:
-            TokenizeError: It alters a text that it puts special tokens around.
+            TokenizeError: It has no id for a letter, or alters a text that it puts special tokens around.
         """
         plain = self.encode(["a"])[0]
         whole = tuple(self.tokenizer.encode("a", add_special_tokens=True).ids)
+        if whole and not plain:
+            raise TokenizeError("'a' becomes special tokens alone; the tokenizer must have an id for it")
         at = next((i for i in range(len(whole) + 1) if whole[i : i + len(plain)] == plain), None)
         if at is None:
             raise TokenizeError(f"the ids of 'a' are {list(whole)} with special tokens; must hold {list(plain)}")

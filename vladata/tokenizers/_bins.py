@@ -15,7 +15,9 @@ __all__ = [
     "checked_codes",
     "code_rows",
     "interval",
+    "known_codes",
     "no_files",
+    "numbers",
     "outside",
     "repaired_codes",
 ]
@@ -42,9 +44,9 @@ def checked_chunks(chunks: ArrayLike) -> FloatArray:
     """The chunks as float64 [N, H, D].
 
     Raises:
-        TokenizeError: They have another shape, or hold a value that is not finite.
+        TokenizeError: They are no array of numbers, have another shape, or hold a value that is not finite.
     """
-    values = np.asarray(chunks, dtype=np.float64)
+    values = numbers(chunks)
     if values.ndim != 3:
         raise TokenizeError(f"chunks are {list(values.shape)}; must be [N, H, D]")
     finite = np.isfinite(values)
@@ -52,6 +54,18 @@ def checked_chunks(chunks: ArrayLike) -> FloatArray:
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise TokenizeError(f"chunk[{', '.join(map(str, place))}] is {values[place]}; must be finite")
     return values
+
+
+def numbers(chunks: ArrayLike) -> FloatArray:
+    """The chunks as float64, of any shape.
+
+    Raises:
+        TokenizeError: They are no array of numbers.
+    """
+    try:
+        return np.asarray(chunks, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TokenizeError("chunks are no array of numbers; must be [N, H, D]") from error
 
 
 def checked_codes(codes: Codes | ArrayLike, num_codes: int, horizon: int, dims: int) -> CodeArray:
@@ -66,14 +80,24 @@ def checked_codes(codes: Codes | ArrayLike, num_codes: int, horizon: int, dims: 
     if len(wrong):
         row = int(wrong[0])
         raise TokenizeError(f"row {row} has {rows.lengths[row]} codes; must be {horizon} * {dims} = {length}")
+    return known_codes(rows, num_codes).values.reshape(len(rows), horizon, dims)
+
+
+def known_codes(codes: Codes | ArrayLike, num_codes: int) -> TokenRows:
+    """The codes as rows.
+
+    Raises:
+        TokenizeError: They are not integers, or one is outside 0 <= code < num_codes, with its position.
+    """
+    rows = code_rows(codes)
     bad = np.flatnonzero((rows.values < 0) | (rows.values >= num_codes))
     if len(bad):
         place = rows.place(int(bad[0]), "codes")
         raise TokenizeError(f"{place} is {rows.values[bad[0]]}; must be 0 to {num_codes - 1}")
-    return rows.values.reshape(len(rows), horizon, dims)
+    return rows
 
 
-def code_rows(codes: Codes | ArrayLike) -> TokenRows:
+def code_rows(codes: Codes | ArrayLike, name: str = "codes") -> TokenRows:
     """The codes as rows.
 
     Raises:
@@ -85,7 +109,7 @@ def code_rows(codes: Codes | ArrayLike) -> TokenRows:
         return TokenRows.of(codes)
     values = np.asarray(codes)
     if values.dtype.kind not in "iu" or values.ndim != 2:
-        raise TokenizeError(f"codes are {values.dtype} {list(values.shape)}; must be integers [N, L]")
+        raise TokenizeError(f"{name} are {values.dtype} {list(values.shape)}; must be integers [N, L]")
     return TokenRows.of(values)
 
 

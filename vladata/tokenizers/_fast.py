@@ -21,7 +21,6 @@ __all__ = [
     "encoded",
     "fitted",
     "known_ids",
-    "strict_ids",
     "taken",
     "whole_number",
 ]
@@ -121,19 +120,6 @@ def encoded(bpe: Bpe, points: Iterable[NDArray[np.generic]], count: int) -> Toke
     """
     parts = [bpe.encode(p.astype(np.uint32)) for p in points]
     return TokenRows.joined(parts) if parts else TokenRows.of([[]] * count)
-
-
-def strict_ids(rows: TokenRows, num_codes: int) -> TokenRows:
-    """The rows.
-
-    Raises:
-        TokenizeError: A code is outside 0 <= code < num_codes, with its position.
-    """
-    bad = np.flatnonzero((rows.values < 0) | (rows.values >= num_codes))
-    if len(bad):
-        place = rows.place(int(bad[0]), "codes")
-        raise TokenizeError(f"{place} is {rows.values[bad[0]]}; must be 0 to {num_codes - 1}")
-    return rows
 
 
 def known_ids(rows: TokenRows, num_codes: int) -> tuple[TokenRows, Int64Array]:

@@ -29,6 +29,8 @@ __all__ = ["Codec"]
 
 MAX_BASIS = 256
 MAX_CODES = 1 << 16
+_LARGEST = 1e150
+"""Values are clipped to it before control points are found, so that no sum and no difference overflows."""
 _SLACK = 1e-9
 """Of a control point's range: so much beyond its bounds is rounding, not clipping."""
 _DIGITS = 9
@@ -64,8 +66,9 @@ class Codec:
         if len(self.low) != len(self.high) or shapes[0] != shapes[1] or len(shapes[0]) != 1:
             raise TokenizeError("low and high must both be [D][K], of one dimension and more")
         low, high = np.array(self.low), np.array(self.high)
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low <= high).all()):
-            raise TokenizeError("low and high must be finite, the first at most the second")
+        # Written so that it is true of nan as well.
+        if not ((low <= high).all() and max(np.abs(low).max(), np.abs(high).max()) <= _LARGEST * _LARGEST):
+            raise TokenizeError("low and high must be within 1e300, the first at most the second")
         if self.horizon < 1:
             raise TokenizeError(f"horizon is {self.horizon}; must be 1 or more")
         _checked_shape(shapes[0][0], self.degree)
@@ -299,6 +302,7 @@ def _step_dims(text: str, values: FloatArray) -> tuple[int, ...]:
 
 def _control_points(values: FloatArray, shape: _Shape) -> FloatArray:
     """Control points w of each chunk, [N, K, D]."""
+    values = np.clip(values, -_LARGEST, _LARGEST)
     smooth = analysis(shape.horizon, shape.num_basis, shape.degree, shape.ridge)
     steps = analysis(shape.horizon, shape.num_basis, 0, shape.ridge)
     return _applied(smooth, steps, values, shape.step_dims)

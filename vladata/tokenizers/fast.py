@@ -21,7 +21,7 @@ from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from ..text import printable
 from . import Codes, Decoded, FloatArray, TokenRows
-from ._bins import checked_chunks, code_rows
+from ._bins import checked_chunks, code_rows, known_codes
 from ._byte_level import MAX_POINT, ByteLevel, byte_level
 from ._dct import Ties, blocks, error_bound, quantized, restored
 from ._fast import (
@@ -34,7 +34,6 @@ from ._fast import (
     encoded,
     fitted,
     known_ids,
-    strict_ids,
     taken,
     whole_number,
 )
@@ -263,7 +262,7 @@ class Codec:
                 code's position), or a row has another number of coefficients.
         """
         checked_shape(horizon, dims)
-        rows = strict_ids(code_rows(codes), self.num_codes)
+        rows = known_codes(codes, self.num_codes)
         values = np.empty((len(rows), horizon, dims))
         for part in blocks(len(rows), horizon * dims, DECODED):
             found = self._coefficients(rows, part).strict(horizon, dims, self.min_token, self.max_token)

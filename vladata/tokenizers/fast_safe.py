@@ -2,7 +2,8 @@
 
 Cosine coefficients as in `fast`: rounded, low frequencies first. Each is one symbol of an alphabet that has all of the
 range, and symbols are merged as they are: no bytes, no words. Values are clipped to the range of their dimension before
-the transform; codes that stand for values outside of it are refused, or clipped and counted.
+the transform, and decoded values to it after the inverse, for rounding may carry them out of it by `error_bound`; codes
+that stand for values farther outside are refused, or counted.
 
 Source: Pertsch et al., FAST, arXiv:2501.09747, section V; docs/tokenizers.md says what differs and why.
 """
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from . import Codes, Decoded, FloatArray, TokenRows
-from ._bins import checked_chunks, code_rows, outside
+from ._bins import checked_chunks, code_rows, known_codes, outside
 from ._bpe import concatenated
 from ._dct import Ties, basis, blocks, error_bound, quantized, restored
 from ._fast import (
@@ -29,7 +30,6 @@ from ._fast import (
     encoded,
     fitted,
     known_ids,
-    strict_ids,
     taken,
     whole_number,
 )
@@ -246,7 +246,8 @@ class Codec:
             dims: D.
 
         Returns:
-            [N, H, D], within the range of each dimension and `error_bound` around it.
+            [N, H, D], within the range of each dimension: what lies outside by no more than `error_bound` is rounding,
+            and is brought back to its end, which is nearer to every value that could have been encoded.
 
         Raises:
             TokenizeError: A code is unknown (with its position), a row has another number of coefficients, or they add
@@ -254,7 +255,8 @@ class Codec:
         """
         checked_shape(horizon, dims)
         low, high = self._bounds(horizon, dims)
-        rows = strict_ids(code_rows(codes), self.num_codes)
+        least, most = self._range(dims)
+        rows = known_codes(codes, self.num_codes)
         values = np.empty((len(rows), horizon, dims))
         for part in blocks(len(rows), horizon * dims, DECODED):
             found = self._coefficients(rows, part).strict(horizon, dims, self.min_coefficient, self.max_coefficient)
@@ -267,6 +269,7 @@ class Codec:
                     f"row {part.start + row} decodes to {near[row, step, dim]:.6g} at step {step}, dimension {dim}; "
                     f"must be {low[dim]:.6g} to {high[dim]:.6g}"
                 )
+            np.clip(near, least, most, out=near)
         return values
 
     def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
@@ -277,7 +280,7 @@ class Codec:
         found, wrong = self._coefficients(rows, slice(0, len(rows))).relaxed(horizon, dims)
         values = restored(found, self.scale)
         return Decoded(
-            chunks=np.clip(values, low, high),
+            chunks=np.clip(values, *self._range(dims)),
             num_repaired=wrong + num_unknown,
             num_clipped=np.count_nonzero(outside(values, low, high), axis=(1, 2)),
         )

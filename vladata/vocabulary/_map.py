@@ -12,7 +12,7 @@ from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
 from ..tokenizers import Codes, TokenRows
 from ..tokenizers._base import BaseFacts, BaseTokenizer
-from ..tokenizers._bins import code_rows
+from ..tokenizers._bins import code_rows, known_codes
 from ..tokenizers._pieces import Pieces, tables_of
 from ._check import moved_ids
 
@@ -56,8 +56,12 @@ class CodeText:
     """Token behind them."""
 
     def render(self, codes: Codes | ArrayLike) -> list[str]:
-        """Rows of codes as texts, N of them, without start and end."""
-        rows = codes if isinstance(codes, TokenRows) else code_rows(np.asarray(codes))
+        """Rows of codes as texts, N of them, without start and end.
+
+        Raises:
+            TokenizeError: They are not integers [N, L] or rows, or one is none of the codes.
+        """
+        rows = known_codes(codes, len(self.tokens))
         words = np.asarray(self.tokens, dtype=np.str_)[rows.values]
         lead = " " if self.space_before else ""
         return [lead + self.glue.join(words[a:b]) for a, b in zip(rows.offsets[:-1], rows.offsets[1:], strict=True)]
@@ -173,13 +177,9 @@ class Vocabulary:
             codes: [N, L], or rows of different lengths.
 
         Raises:
-            TokenizeError: They are not integers [N, L], or one is outside 0 <= code < num_codes.
+            TokenizeError: They are not integers [N, L] or rows, or one is outside 0 <= code < num_codes.
         """
-        rows = codes if isinstance(codes, TokenRows) else code_rows(np.asarray(codes))
-        bad = np.flatnonzero((rows.values < 0) | (rows.values >= self.num_codes))
-        if len(bad):
-            place = rows.place(int(bad[0]), "codes")
-            raise TokenizeError(f"{place} is {rows.values[bad[0]]}; must be 0 to {self.num_codes - 1}")
+        rows = known_codes(codes, self.num_codes)
         tables = tables_of(self.ids, self.following)
         pieces = self._pieces(rows)
         lengths = tables.lengths[pieces]
@@ -202,7 +202,7 @@ class Vocabulary:
         """The codes of rows of ids, strictly.
 
         Args:
-            rows: Rows of ids of action tokens only; or an array [N, M].
+            rows: Rows of ids of action tokens only, or an array [N, M].
             length: Codes in each row, L; None: as many as there are.
 
         Returns:
@@ -211,12 +211,7 @@ class Vocabulary:
         Raises:
             TokenizeError: An id is none of an action code, with its position, or a row has another number of codes.
         """
-        if not isinstance(rows, TokenRows):
-            array = np.asarray(rows)
-            if array.ndim != 2 or array.dtype.kind not in "iu":
-                raise TokenizeError(f"ids are {array.dtype} {list(array.shape)}; must be integers [N, M]")
-            offsets = np.arange(len(array) + 1, dtype=np.int64) * array.shape[1]
-            rows = TokenRows(values=array.astype(np.int64).ravel(), offsets=offsets)
+        rows = code_rows(rows, "ids")
         tables = tables_of(self.ids, self.following)
         place = np.minimum(np.searchsorted(tables.letters, rows.values), len(tables.letters) - 1)
         self._refuse(rows, np.flatnonzero(tables.letters[place] != rows.values), "it is no action token")
