@@ -179,6 +179,7 @@ def test_another_tokenizer_over_equal_rows_is_what_datasets_gives(dataset: Datas
         assert rows == encoded(read_rows(out))
         codes = ActionTokenizer.load(out).encode_represented(np.array([r["action_chunk"] for r in rows]))
         np.testing.assert_array_equal(codes, [r.pop("action_codes") for r in rows])
+        assert all(r.pop("target") for r in rows)  # the codes as text
         found.append((codes, rows))
     assert found[0][1] == found[1][1] == found[2][1]
     assert (found[0][0] != found[1][0]).any()
