@@ -29,7 +29,9 @@ def export(
     bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
     codec_option: Annotated[list[str] | None, CodecOption] = None,
     horizon: Annotated[int | None, typer.Option(help="Actions per chunk.")] = None,
-    horizon_s: Annotated[float | None, typer.Option(help="The same in seconds; default: 1.")] = None,
+    horizon_s: Annotated[
+        float | None, typer.Option(help="The same in seconds; default: 1, where --horizon is not given.")
+    ] = None,
     representation: Annotated[
         Literal["recorded", "absolute", "delta", "chunk_relative"], typer.Option(help="What chunks hold.")
     ] = "recorded",
@@ -68,7 +70,7 @@ def export(
 
     A recipe says all of it in one file; options that are given on the command line go before what it says.
 
-    Example: vladata export dataset -o shards --tokenizer openvla_bins --horizon 8
+    Example: vladata export dataset -o shards --horizon-s 0.8
     """
     from vladata.exporters.huggingface import export as run
     from vladata.exporters.huggingface import plan as make_plan
@@ -131,7 +133,7 @@ def _options(recipe: Path | None, values: dict[str, Any]) -> "ExportOptions":
     base = ExportOptions() if recipe is None else read_recipe(recipe)
     if "horizon" in values:
         values["horizon_s"] = None
-    if "horizon_s" in values:
+    elif "horizon_s" in values:
         values["horizon"] = None
     is_another = values.get("tokenizer", base.tokenizer) != base.tokenizer  # whose options are not the recipe's
     chosen = {"num_codes": values.pop("bins")} if "bins" in values else {}

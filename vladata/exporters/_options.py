@@ -169,6 +169,7 @@ class IdleOptions:
 
 
 DEFAULT_HORIZON_S = 1.0
+MAX_HORIZON = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +254,7 @@ class ExportOptions:
             ExportError: A value is out of range.
         """
         bounds = {
-            "horizon": (1 if self.horizon is None else self.horizon, 1, 1000),
+            "horizon": (1 if self.horizon is None else self.horizon, 1, MAX_HORIZON),
             "jpeg_quality": (self.jpeg_quality, 1, 100),
             "row_group_rows": (self.row_group_rows, 32, 100),
             "shard_bytes": (self.shard_bytes, 100_000, 1 << 40),
@@ -344,7 +345,13 @@ class ExportOptions:
         if options.horizon_s is None and options.horizon is not None:
             return options
         seconds = DEFAULT_HORIZON_S if options.horizon_s is None else options.horizon_s
-        return dataclasses.replace(options, horizon=max(1, round(seconds * rate_hz)), horizon_s=seconds)
+        steps = max(1, round(seconds * rate_hz))
+        if steps > MAX_HORIZON:
+            raise ExportError(
+                f"horizon_s is {seconds:g}, {steps:,} steps at {rate_hz:g} Hz; it must be at most "
+                f"{MAX_HORIZON / rate_hz:g}, {MAX_HORIZON:,} steps: set --horizon-s, or --horizon in steps"
+            )
+        return dataclasses.replace(options, horizon=steps, horizon_s=seconds)
 
     @classmethod
     def from_dict(cls, state: Mapping[str, object]) -> Self:
