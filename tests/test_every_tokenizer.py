@@ -4,8 +4,10 @@ The robot is a process of its own that can import the standard library, numpy, t
 """
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 
 from vladata import plugins
 from vladata.action_tokenizer import ActionTokenizer
-from vladata.exporters.huggingface import ExportOptions, export
+from vladata.exporters.huggingface import ExportOptions, export, retokenize
 from vladata.store.dataset import Dataset
 from vladata.vocabulary import VocabularyKind
 
@@ -80,14 +82,46 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What one tokenizer with one vocabulary made of the recordings."""
+
+    bundle: Path
+    chunks: np.ndarray[Any, Any]
+    ids: list[list[int]]
+    loaded: dict[str, Any]
+    """The first row as `datasets` gives it, and the number of rows."""
+    decoded: Path
+    """What the robot decoded."""
+
+
+def read(out: Path, folder: Path) -> Made:
+    import datasets
+
+    datasets.disable_progress_bars()
+    folder.mkdir()
+    shutil.copytree(out / "action_tokenizer", folder / "action_tokenizer")
+    splits = datasets.load_dataset(str(out), "executor", cache_dir=str(folder / "cache"))
+    table = pq.read_table(out / "data" / "executor", columns=["action_chunk", "action_token_ids"])
+    return Made(
+        bundle=folder / "action_tokenizer",
+        chunks=np.array(table["action_chunk"].to_pylist(), dtype=np.float64),
+        ids=table["action_token_ids"].to_pylist(),
+        loaded={
+            **splits["train"].remove_columns("observation.images.image_0")[0],
+            "rows": sum(len(split) for split in splits.values()),
+        },
+        decoded=folder / "decoded.npy",
+    )
+
+
 @pytest.fixture(scope="module")
-def exports(bridge: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
-    """An export for each tokenizer and vocabulary, with the actions that the robot decoded beside it."""
+def made(bridge: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Made]:
+    """An export for each tokenizer, which is given one vocabulary after the other; and the robot's actions."""
     folder = tmp_path_factory.mktemp("exports")
-    made, jobs = {}, []
+    found = {}
     for scheme in SCHEMES:
         for kind in KINDS:
-            out = folder / f"{scheme}_{kind}"
             options = ExportOptions(
                 tokenizer=scheme,
                 horizon=HORIZON,
@@ -95,11 +129,12 @@ def exports(bridge: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactor
                 base_tokenizer=base,
                 vocabulary=kind,  # type: ignore[arg-type]  # all kinds are tried
             )
-            export(bridge, out, options, workers=0)
-            made[scheme, kind] = out
-            rows = pq.read_table(out / "data" / "executor", columns=["action_token_ids"]).to_pylist()
-            ids = [row["action_token_ids"] for row in rows]
-            jobs.append({"folder": str(out / "action_tokenizer"), "ids": ids, "answer": str(out / "decoded.npy")})
+            if kind == KINDS[0]:
+                export(bridge, folder / scheme, options, workers=0)
+            else:
+                retokenize(folder / scheme, options, workers=0)
+            found[scheme, kind] = read(folder / scheme, folder / f"{scheme}_{kind}")
+    jobs = [{"folder": str(m.bundle), "ids": m.ids, "answer": str(m.decoded)} for m in found.values()]
     done = subprocess.run(
         [sys.executable, "-I", "-c", ROBOT],
         input="\n".join(map(json.dumps, jobs)),
@@ -109,39 +144,34 @@ def exports(bridge: Dataset, base: Path, tmp_path_factory: pytest.TempPathFactor
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return made
+    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 class TestBridgeData:
     def test_a_robot_gets_the_actions_within_the_bound(
-        self, exports: dict[tuple[str, str], Path], scheme: str, kind: str
+        self, made: dict[tuple[str, str], Made], scheme: str, kind: str
     ) -> None:
-        out = exports[scheme, kind]
-        tokenizer = ActionTokenizer.load(out / "action_tokenizer")
-        rows = pq.read_table(out / "data" / "executor", columns=["action_chunk"]).to_pylist()
-        chunks = np.array([row["action_chunk"] for row in rows], dtype=np.float64)
-        decoded = np.load(out / "decoded.npy")
+        own = made[scheme, kind]
+        tokenizer = ActionTokenizer.load(own.bundle)
+        decoded = np.load(own.decoded)
 
-        assert decoded.shape == chunks.shape == (500, HORIZON, 7)
-        is_clipped = tokenizer.is_clipped(chunks)
-        error = np.abs(decoded - chunks)
-        assert (error <= tokenizer.error_bound(chunks) + 1e-12)[~is_clipped].all()
+        assert tokenizer.scheme == scheme
+        assert str(tokenizer.vocabulary.kind if tokenizer.vocabulary else None) == kind
+        assert decoded.shape == own.chunks.shape == (500, HORIZON, 7)
+        is_clipped = tokenizer.is_clipped(own.chunks)
+        error = np.abs(decoded - own.chunks)
+        assert (error <= tokenizer.error_bound(own.chunks) + 1e-12)[~is_clipped].all()
         assert is_clipped.mean() < 0.2
         assert np.isfinite(decoded).all()
 
-    def test_datasets_loads_it(
-        self, exports: dict[tuple[str, str], Path], tmp_path: Path, scheme: str, kind: str
-    ) -> None:
-        import datasets
+    def test_datasets_loads_it(self, made: dict[tuple[str, str], Made], scheme: str, kind: str) -> None:
+        row = made[scheme, kind].loaded
 
-        datasets.disable_progress_bars()
-        rows = datasets.load_dataset(str(exports[scheme, kind]), "executor", cache_dir=str(tmp_path))
-
-        assert sum(len(split) for split in rows.values()) == 500
-        first = rows["train"].remove_columns("observation.images.image_0")[0]
-        ids, labels = first["action_token_ids"], first["labels"]
+        assert row["rows"] == 500
+        ids, labels = row["action_token_ids"], row["labels"]
+        assert ids == made[scheme, kind].ids[0]
         place = next(i for i, label in enumerate(labels) if label != -100)
-        assert first["input_ids"][place : place + len(ids)] == ids
+        assert row["input_ids"][place : place + len(ids)] == ids
         assert labels[place] == ids[0]

@@ -14,7 +14,9 @@ DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
 def test_these_are_shipped() -> None:
-    assert template_names() == [*("chat", "molmoact", "openvla", "pi05", "pi0_fast", "planner_chat", "rt2", "vqa_chat")]
+    assert template_names() == [
+        *("chat", "molmoact", "openvla", "pi05", "pi0_fast", "planner_chat", "planner_history", "rt2", "vqa_chat")
+    ]
 
 
 @pytest.mark.parametrize("name", template_names())
