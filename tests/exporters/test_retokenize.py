@@ -111,7 +111,7 @@ def options_of(name: str, language_model: Path) -> ExportOptions:
         "pi": {"tokenizer": "fast_safe", "base_tokenizer": language_model, "prompt": "pi0_fast"},
         "chat": {"tokenizer": "quantile_bins", "prompt": "chat"},
     }
-    return ExportOptions(**{**BASE, **more[name]})
+    return ExportOptions(**{**BINS, **more[name]})
 
 
 @pytest.mark.parametrize("target", ["new", "ids", "tail", "pi", "chat"])
