@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ._console import LOSSY, USAGE, default_workers, fail, given, human_bytes, note, out, out_json, progress, table
+from ._tokens import CodecOption, codec_options
 
 if TYPE_CHECKING:
     from vladata.exporters.huggingface import ExportOptions, ExportResult, Plan
@@ -24,10 +25,13 @@ def export(
         Path | None, typer.Option(metavar="YAML", help="A recipe; options that are given here go before it.")
     ] = None,
     select: Annotated[str | None, typer.Option(metavar="TEXT", help=SELECT)] = None,
-    tokenizer: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "openvla_bins",
+    tokenizer: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "fast_safe",
     bins: Annotated[int | None, typer.Option(help="Number of codes, where it can be chosen.")] = None,
-    horizon: Annotated[int, typer.Option(help="Actions per chunk.")] = 1,
-    horizon_s: Annotated[float | None, typer.Option(help="The same in seconds.")] = None,
+    codec_option: Annotated[list[str] | None, CodecOption] = None,
+    horizon: Annotated[int | None, typer.Option(help="Actions per chunk.")] = None,
+    horizon_s: Annotated[
+        float | None, typer.Option(help="The same in seconds; default: 1, where --horizon is not given.")
+    ] = None,
     representation: Annotated[
         Literal["recorded", "absolute", "delta", "chunk_relative"], typer.Option(help="What chunks hold.")
     ] = "recorded",
@@ -66,7 +70,7 @@ def export(
 
     A recipe says all of it in one file; options that are given on the command line go before what it says.
 
-    Example: vladata export dataset -o shards --tokenizer openvla_bins --horizon 8
+    Example: vladata export dataset -o shards --horizon-s 0.8
     """
     from vladata.exporters.huggingface import export as run
     from vladata.exporters.huggingface import plan as make_plan
@@ -76,6 +80,7 @@ def export(
         "select": select,
         "tokenizer": tokenizer,
         "bins": bins,
+        "codec_option": codec_option,
         "horizon": horizon,
         "horizon_s": horizon_s,
         "representation": representation,
@@ -128,11 +133,13 @@ def _options(recipe: Path | None, values: dict[str, Any]) -> "ExportOptions":
     base = ExportOptions() if recipe is None else read_recipe(recipe)
     if "horizon" in values:
         values["horizon_s"] = None
+    elif "horizon_s" in values:
+        values["horizon"] = None
     is_another = values.get("tokenizer", base.tokenizer) != base.tokenizer  # whose options are not the recipe's
-    if "bins" in values:
-        values["codec_options"] = {**({} if is_another else base.codec_options), "num_codes": values.pop("bins")}
-    elif is_another:
-        values["codec_options"] = {}
+    chosen = {"num_codes": values.pop("bins")} if "bins" in values else {}
+    chosen |= codec_options(values.pop("codec_option", None))
+    if chosen or is_another:
+        values["codec_options"] = {**({} if is_another else base.codec_options), **chosen}
     return base.changed({_FIELDS.get(name, name): value for name, value in values.items()})
 
 

@@ -11,9 +11,9 @@ from ._tokens import CodecOption, codec_options, schemes_of
 if TYPE_CHECKING:
     from vladata.tokenizer_report import Basis, SchemeReport, TokenizerReport
 
-DEFAULT_SCHEMES = "openvla_bins,rt1_bins,uniform_bins,quantile_bins,mu_law_bins"
+DEFAULT_SCHEMES = "fast_safe,fast,bspline,openvla_bins,rt1_bins,uniform_bins,quantile_bins,mu_law_bins"
 Source = Annotated[Path, typer.Argument(metavar="FOLDER", help="A dataset of episodes, or an export.")]
-Horizon = Annotated[int | None, typer.Option(help="Actions per chunk (dataset); default 1.")]
+Horizon = Annotated[int | None, typer.Option(help="Actions per chunk (dataset); default: those of 1 s.")]
 What = Annotated[
     Literal["recorded", "absolute", "delta", "chunk_relative"] | None,
     typer.Option(help="What chunks hold (dataset); default recorded."),
@@ -64,8 +64,8 @@ def report(
 
 def fit(
     folder: Source,
-    scheme: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="BUNDLE", help="New folder of the tokenizer.")],
+    scheme: Annotated[str, typer.Option(help="A codec of docs/tokenizers.md.")] = "fast_safe",
     codec_option: Annotated[list[str] | None, CodecOption] = None,
     horizon: Horizon = None,
     representation: What = None,

@@ -19,8 +19,7 @@ run ls "$out/dataset"
 run show "$out/dataset" 0 --contact-sheet "$out/episode_0.png"
 run validate "$out/dataset" --fail-on never --html "$out/report.html" --quarantine
 # Exit code 3: two steps of demo_002 have no image of the wrist camera and are left out.
-run export "$out/dataset" -o "$out/shards" --tokenizer openvla_bins --horizon 8 \
-    --split train=0.8 --split validation=0.2 || test $? -eq 3
+run export "$out/dataset" -o "$out/shards" --split train=0.8 --split validation=0.2 || test $? -eq 3
 run verify "$out/shards"
 
 printf '\n$ python: datasets.load_dataset("%s/shards")\n' "$out"

@@ -260,7 +260,7 @@ class TestG1:
 @pytest.fixture(scope="module")
 def bridge_shards(bridge, process, tmp_path_factory):
     out = tmp_path_factory.mktemp("bridge_shards") / "shards"
-    done = process("export", bridge, "-o", out, "--tokenizer", "openvla_bins", "--workers", 2)
+    done = process("export", bridge, "-o", out, "--tokenizer", "openvla_bins", "--horizon", 1, "--workers", 2)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -379,9 +379,25 @@ class TestExport:
     ):
         before = digest_of_tree(bridge_shards)
         out = tmp_path / "one"
-        assert process("export", bridge, "-o", out, "--tokenizer", "openvla_bins", "--workers", 1).returncode == 0
+        assert (
+            process(
+                "export", bridge, "-o", out, "--tokenizer", "openvla_bins", "--horizon", 1, "--workers", 1
+            ).returncode
+            == 0
+        )
         assert digest_of_tree(out) == before
-        arguments = ["export", bridge, "-o", bridge_shards, "--tokenizer", "openvla_bins", "--workers", 2]
+        arguments = [
+            "export",
+            bridge,
+            "-o",
+            bridge_shards,
+            "--tokenizer",
+            "openvla_bins",
+            "--horizon",
+            1,
+            "--workers",
+            2,
+        ]
         assert process(*arguments).returncode == 0
         assert digest_of_tree(bridge_shards) == before
 
@@ -392,7 +408,7 @@ class TestExport:
         script.write_text(LOAD)
         seen = []
         for options in (
-            ["--tokenizer", "openvla_bins"],
+            ["--tokenizer", "openvla_bins", "--horizon", "1"],
             ["--tokenizer", "uniform_bins", "--bins", "64", "--horizon", "2"],
         ):
             assert process("export", bridge, "-o", out, *options).returncode == 0

@@ -11,11 +11,13 @@ from vladata.action_tokenizer import ActionTokenizer
 from vladata.store.dataset import Dataset
 from vladata.vocabulary import tail_vocabulary
 
+OPTIONS = ["--tokenizer", "openvla_bins", "--horizon", 2, "--split", "train=0.8", "--split", "test=0.2"]
+
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory, process, sample_dataset):
     out = tmp_path_factory.mktemp("shards") / "shards"
-    done = process("export", sample_dataset, "-o", out, "--horizon", 2, "--split", "train=0.8", "--split", "test=0.2")
+    done = process("export", sample_dataset, "-o", out, *OPTIONS)
     assert done.returncode == 3, done.stderr
     return out, done
 
@@ -40,8 +42,7 @@ class TestExport:
         assert len(rows_of(out)) == counts["train"][1] + counts["test"][1]
 
     def test_json_says_the_same(self, cli, shards, sample_dataset):
-        words = ["--horizon", "2", "--split", "train=0.8", "--split", "test=0.2", "--json"]
-        done = cli("export", sample_dataset, "-o", shards[0], *words)
+        done = cli("export", sample_dataset, "-o", shards[0], *OPTIONS, "--json")
         assert done.returncode == 3
         found = json.loads(done.stdout)
         assert {"splits", "refused", "clipped", "notes", "content_digest", "tokenizer_digest"} <= set(found)
@@ -54,6 +55,60 @@ class TestExport:
         assert "nothing was written" in done.stdout
         assert not list(tmp_path.iterdir())
         json.loads(cli("export", sample_dataset, *words, "--json").stdout)
+
+    def test_without_options_chunks_are_one_second_in_codes_of_fast_safe(self, cli, sample_dataset, tmp_path):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out")
+        assert done.returncode == 3, done.stderr  # two steps have no image
+        assert "horizon: 1 s are 10 steps at 10 Hz, 1 s" in done.stderr
+        tokenizer = ActionTokenizer.load(tmp_path / "out")
+        assert (tokenizer.scheme, tokenizer.horizon) == ("fast_safe", 10)
+
+    @pytest.mark.parametrize(("words", "horizon"), [(["--horizon", 3], 3), (["--horizon-s", 0.5], 5)])
+    def test_horizons_are_steps_or_seconds(self, cli, sample_dataset, tmp_path, words, horizon):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out", *words, "--dry-run", "--json")
+        assert json.loads(done.stdout)["horizon"] == horizon
+
+    def test_more_seconds_than_steps_are_allowed_is_one_line(self, cli, sample_dataset, tmp_path):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out", "--horizon-s", 200)
+        assert (done.returncode, (tmp_path / "out").exists()) == (1, False)
+        assert done.stderr.splitlines()[-1] == (
+            "vladata: horizon_s is 200, 2,000 steps at 10 Hz; it must be at most 100, 1,000 steps: set --horizon-s, "
+            "or --horizon in steps"
+        )
+
+    @pytest.mark.parametrize(
+        ("words", "stored"),
+        [
+            (["--codec-option", "scale=20"], {"scale": 20}),
+            (["--codec-option", "scale=20", "--codec-option", "vocab_size=512"], {"scale": 20, "vocab_size": 512}),
+            (["--tokenizer", "bspline", "--codec-option", "num_basis=4"], {"num_basis": 4}),
+        ],
+    )
+    def test_options_of_codecs(self, cli, sample_dataset, tmp_path, words, stored):
+        out = tmp_path / "out"
+        done = cli("export", sample_dataset, "-o", out, *words)
+        assert done.returncode == 3, done.stderr  # two steps have no image
+        assert json.loads((out / "manifest.json").read_text())["options"]["codec_options"] == stored
+        codec = ActionTokenizer.load(out).codec
+        if "scale" in stored:
+            assert codec.scale == 20
+            assert codec.num_codes <= stored.get("vocab_size", 1024)
+        else:
+            assert {len(row["action_codes"]) for row in rows_of(out)} == {4 * 7}
+
+    @pytest.mark.parametrize(
+        ("pair", "code", "reason"),
+        [
+            ("speed=20", 1, "fast_safe: speed: unexpected"),
+            ("scale", 2, "--codec-option 'scale'; it must be NAME=VALUE"),
+            ("scale=much", 1, "scale"),
+        ],
+    )
+    def test_options_that_a_codec_does_not_have_are_one_line(self, cli, sample_dataset, tmp_path, pair, code, reason):
+        done = cli("export", sample_dataset, "-o", tmp_path / "out", "--codec-option", pair)
+        assert (done.returncode, (tmp_path / "out").exists()) == (code, False)
+        (line,) = [text for text in done.stderr.splitlines() if not text.startswith("export: ")]
+        assert reason in line
 
     def test_rows_for_planners_and_questions_beside_those_of_the_executor(self, cli, sample_dataset, tmp_path):
         out = tmp_path / "out"

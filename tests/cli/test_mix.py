@@ -10,7 +10,8 @@ import yaml
 def recipe(cli, sample_dataset, tmp_path):
     """The sample dataset, exported twice with other tokenizers, in one recipe."""
     for name, horizon in (("one", 2), ("two", 4)):
-        done = cli("export", sample_dataset, "-o", tmp_path / name, "--horizon", horizon, "--workers", 1)
+        words = ["--tokenizer", "openvla_bins", "--horizon", horizon, "--workers", 1]
+        done = cli("export", sample_dataset, "-o", tmp_path / name, *words)
         assert done.returncode == 3, done.stderr  # two steps lack an image
     path = tmp_path / "mixture.yaml"
     parts = [{"name": "one", "export": "one"}, {"name": "two", "export": "two", "weight": 3.0}]
@@ -63,7 +64,8 @@ def test_usage_and_errors(cli, recipe, tmp_path):
 def test_leaks_that_are_left_out_are_a_loss(cli, recipe, sample_dataset, tmp_path):
     for seed in range(1, 20):
         split = ["--split", "train=0.5", "--split", "held=0.5", "--seed", seed]
-        done = cli("export", sample_dataset, "-o", tmp_path / "two", *split, "--workers", 1)
+        bins = ["--tokenizer", "openvla_bins", "--horizon", 1, "--workers", 1]
+        done = cli("export", sample_dataset, "-o", tmp_path / "two", *split, *bins)
         assert done.returncode == 3, done.stderr
         done = cli("mix", recipe, "-o", tmp_path / "out", "--workers", 1)
         if done.returncode:

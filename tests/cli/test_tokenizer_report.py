@@ -12,7 +12,8 @@ SCHEMES = "openvla_bins,uniform_bins:num_codes=16,uniform_bins:num_codes=0"
 
 @pytest.fixture
 def out(cli, dataset: Path, tmp_path: Path) -> Path:
-    assert cli("export", dataset, "-o", tmp_path / "out", "--horizon", 4).returncode in (0, 3)
+    words = ("--tokenizer", "openvla_bins", "--horizon", 4)
+    assert cli("export", dataset, "-o", tmp_path / "out", *words).returncode in (0, 3)
     return tmp_path / "out"
 
 
@@ -59,6 +60,18 @@ def test_report_of_a_dataset_and_of_its_export(cli, dataset, out, tmp_path):
     other = json.loads(cli("tokenizer", "report", out, *words).stdout)
     assert one["schemes"][0]["loss"] == other["schemes"][0]["loss"]
     assert one["schemes"][0]["over_limit"] == one["schemes"][0]["loss"]["chunks"]
+
+
+def test_without_options_they_are_of_one_second_with_fast_safe_first(cli, dataset, tmp_path):
+    found = json.loads(cli("tokenizer", "report", dataset, "--json", "--workers", 1).stdout)
+    names = [scheme["scheme"] for scheme in found["schemes"]]
+    assert names[:3] == ["fast_safe", "fast", "bspline"]
+    assert {"openvla_bins", "quantile_bins"} < set(names)
+    assert (found["horizon"], found["failed"]) == (10, {})
+    done = cli("tokenizer", "fit", dataset, "-o", tmp_path / "bundle", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    made = ActionTokenizer.load(tmp_path / "bundle")
+    assert (made.scheme, made.horizon) == ("fast_safe", 10)
 
 
 def test_report_refuses_options_that_an_export_has_decided(cli, out, tmp_path):

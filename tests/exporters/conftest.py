@@ -92,7 +92,7 @@ def own_dataset(six_episodes: Path, tmp_path: Path) -> Dataset:
 def one_export(six_episodes: Path) -> Path:
     """An export of the six episodes beside them, chunks of 4; only to be read."""
     out = six_episodes.parent / "out"
-    export(Dataset.open(six_episodes), out, ExportOptions(horizon=4), workers=0)
+    export(Dataset.open(six_episodes), out, ExportOptions(tokenizer="openvla_bins", horizon=4), workers=0)
     return out
 
 

@@ -42,7 +42,9 @@ def test_the_front_matter_declares_splits_and_carries_the_digest(dataset: Datase
 def test_numbers_on_the_card_are_those_of_the_data(make_dataset: MakeDataset, tmp_path: Path) -> None:
     failed = {"outcomes": (Outcome(kind="failure"),), "instructions": (Instruction(text="lift the cube"),)}
     dataset = make_dataset({}, {}, failed, {"outcomes": (), "draft": {"metadata": {"licence": "CC-BY-4.0"}}})
-    export(dataset, tmp_path / "out", ExportOptions(splits={"train": 1.0}, horizon=2), workers=0)
+    export(
+        dataset, tmp_path / "out", ExportOptions(splits={"train": 1.0}, tokenizer="openvla_bins", horizon=2), workers=0
+    )
     card = (tmp_path / "out" / "README.md").read_text()
     assert "64 rows from 4 demonstrations at 10 Hz" in card
     assert "| `train` | 4 | 64 | 1 | 2 | 1 | 1 |" in section(card, "Splits and outcomes")

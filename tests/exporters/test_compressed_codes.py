@@ -1,6 +1,8 @@
 """Exports of codecs whose chunks have different numbers of codes, with ids and the codec's files."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,3 +47,31 @@ def test_any_number_of_workers_writes_the_same(dataset: Dataset, tmp_path: Path,
     files = sorted(p.relative_to(tmp_path / "0") for p in (tmp_path / "0").rglob("*.json"))
     assert files
     assert [f for f in files if (tmp_path / "0" / f).read_bytes() != (tmp_path / "2" / f).read_bytes()] == []
+
+
+def _still(values: Any) -> Any:
+    return np.full_like(values, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("episodes", "rate_hz", "horizon"),
+    [
+        ([{"duration_s": 0.0}], 10.0, 10),
+        ([{"duration_s": 0.2}], 10.0, 10),
+        ([{"values": {"command": _still}}] * 2, 10.0, 10),
+        ([{"duration_s": 20.0}] * 2, 0.5, 1),
+    ],
+    ids=["one row", "three rows", "nothing moves", "a step in two seconds"],
+)
+def test_the_default_fits_whatever_there_is(
+    make_dataset: Callable[..., Dataset], tmp_path: Path, episodes: list[Any], rate_hz: float, horizon: int
+) -> None:
+    dataset, out = make_dataset(*episodes, cameras=(), rate_hz=rate_hz), tmp_path / "out"
+    export(dataset, out, ExportOptions(), workers=0)
+    assert verify(out, dataset.path, workers=0).problems == ()
+    tokenizer = ActionTokenizer.load(out)
+    assert (tokenizer.scheme, tokenizer.horizon) == ("fast_safe", horizon)
+    rows = pq.read_table(next(out.glob("data/executor/train-*"))).to_pylist()
+    chunks = np.array([row["action_chunk"] for row in rows], dtype=np.float64)
+    error = np.abs(tokenizer.decode([row["action_codes"] for row in rows]) - chunks)
+    assert (error <= tokenizer.error_bound(chunks))[~tokenizer.is_clipped(chunks)].all()

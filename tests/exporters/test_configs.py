@@ -80,6 +80,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options_of(home: Path, **changes: Any) -> ExportOptions:
     external = ExternalData(name="squares", path=home / "others", format="llava", share=0.25)
     given: dict[str, Any] = {
+        "tokenizer": "openvla_bins",
         "horizon": 4,
         "splits": HALVES,
         "planner": PlannerOptions(every_s=0.4),

@@ -1,5 +1,6 @@
 """The folder of an export: whole or resumable, equal bytes, and never somebody else's."""
 
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -20,8 +21,8 @@ from vladata.exporters._parquet import _HashingFile
 from vladata.exporters.huggingface import ExportOptions, export
 from vladata.store.dataset import Dataset
 
-SMALL = ExportOptions(shard_bytes=100_000)
-RESIZED = ExportOptions(shard_bytes=100_000, image_size=(32, 32))
+SMALL = ExportOptions(tokenizer="openvla_bins", horizon=1, shard_bytes=100_000)
+RESIZED = dataclasses.replace(SMALL, image_size=(32, 32))
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -74,7 +75,8 @@ def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 dataset, out, moment, size = Dataset.open(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-options = ExportOptions(shard_bytes=100_000, image_size=(size, size) if size else None)
+size = (size, size) if size else None
+options = ExportOptions(tokenizer="openvla_bins", horizon=1, shard_bytes=100_000, image_size=size)
 progress = lambda done, total, name: die() if f"{name} {done}" == moment else None
 if moment == "inside a shard":
     _parquet.ShardWriter.close = die
@@ -129,7 +131,7 @@ def test_a_damaged_shard_is_written_again(own_export: Path, own_dataset: Dataset
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    result = export(own_dataset, own_export, ExportOptions(horizon=4), workers=0)
+    result = export(own_dataset, own_export, ExportOptions(tokenizer="openvla_bins", horizon=4), workers=0)
     assert result.kept == 1
     assert tree(own_export) == before
 
@@ -137,7 +139,7 @@ def test_a_damaged_shard_is_written_again(own_export: Path, own_dataset: Dataset
 def test_another_export_replaces_the_old_one_and_leaves_foreign_files(own_export: Path, own_dataset: Dataset) -> None:
     (own_export / "notes.txt").write_text("mine")
     (own_export / "data/executor/train-00007-of-00009.parquet").write_bytes(b"from a killed run")
-    export(own_dataset, own_export, ExportOptions(horizon=2, shard_bytes=100_000, splits={"all": 1.0}), workers=0)
+    export(own_dataset, own_export, dataclasses.replace(SMALL, horizon=2, splits={"all": 1.0}), workers=0)
     shards = [n for n in visible(own_export) if n.startswith("data/")]
     assert all(n.startswith("data/executor/all-") for n in shards)
     manifest = json.loads((own_export / "manifest.json").read_text())

@@ -20,6 +20,7 @@ from vladata.exporters.huggingface import ExportOptions, export, plan
 from vladata.recording import Instruction, Outcome
 from vladata.store.dataset import Dataset
 from vladata.testing.builders import START_NS
+from vladata.tokenizers import TokenRows
 
 MakeDataset = Callable[..., Dataset]
 
@@ -113,7 +114,9 @@ def test_a_chunk_is_the_actions_that_follow_and_padding_is_marked(dataset: Datas
 
 
 def test_chunks_that_run_over_the_end_are_dropped_on_request(dataset: Dataset, tmp_path: Path) -> None:
-    result = export(dataset, tmp_path / "out", ExportOptions(horizon=4, chunk_end="drop"), workers=0)
+    result = export(
+        dataset, tmp_path / "out", ExportOptions(tokenizer="openvla_bins", horizon=4, chunk_end="drop"), workers=0
+    )
     assert result.refused == {"the chunk is shorter than the horizon": 18}
     rows = read_rows(tmp_path / "out")
     assert max(r["step_index"] for r in rows) == 12
@@ -123,11 +126,11 @@ def test_chunks_that_run_over_the_end_are_dropped_on_request(dataset: Dataset, t
 @pytest.mark.parametrize(
     "options",
     [
-        ExportOptions(),
-        ExportOptions(horizon=5, representation="chunk_relative", normalization="min_max"),
+        ExportOptions(tokenizer="openvla_bins", horizon=1),
+        ExportOptions(tokenizer="openvla_bins", horizon=5, representation="chunk_relative", normalization="min_max"),
         ExportOptions(tokenizer="uniform_bins", codec_options={"num_codes": 512}, representation="delta", horizon=2),
     ],
-    ids=["defaults", "chunk relative", "delta"],
+    ids=["one step", "chunk relative", "delta"],
 )
 def test_codes_decode_to_the_chunk_within_the_stated_error(
     dataset: Dataset, tmp_path: Path, options: ExportOptions
@@ -149,6 +152,21 @@ def test_codes_decode_to_the_chunk_within_the_stated_error(
     if options.representation != "delta":
         restored = tokenizer.representation.restore(chunks, state)
         assert restored[:, 0] == pytest.approx(actions, abs=1e-6)
+
+
+def test_the_defaults_are_one_second_in_codes_of_fast_safe(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = export(dataset, out, ExportOptions(), workers=0)
+    tokenizer = ActionTokenizer.load(out)
+    assert (tokenizer.scheme, tokenizer.horizon, tokenizer.rate_hz) == ("fast_safe", 10, 10.0)
+    assert "horizon: 1 s are 10 steps at 10 Hz, 1 s" in result.notes
+    rows = read_rows(out) + read_rows(out, "validation")
+    chunks = np.array([r["action_chunk"] for r in rows])
+    decoded = tokenizer.decode_represented(TokenRows.of([r["action_codes"] for r in rows]))
+    inside = np.clip(chunks, tokenizer.normalization.low, tokenizer.normalization.high)
+    assert (np.abs(decoded - inside) <= tokenizer.error_bound(inside) + 1e-6).all()
+    options = read_manifest(out)["options"]
+    assert (options["tokenizer"], options["horizon"], options["horizon_s"]) == ("fast_safe", 10, 1.0)
 
 
 def test_datasets_reads_it_plain_and_streaming(one_export: Path, tmp_path: Path) -> None:
@@ -306,7 +324,8 @@ class TestImages:
 
     def test_shards_keep_near_their_target(self, make_dataset: MakeDataset, tmp_path: Path) -> None:
         dataset = make_dataset(*({"duration_s": 9.9} for _ in range(4)))
-        result = export(dataset, tmp_path / "out", ExportOptions(shard_bytes=200_000, splits=ALL_TRAIN), workers=0)
+        options = ExportOptions(tokenizer="openvla_bins", horizon=1, shard_bytes=200_000, splits=ALL_TRAIN)
+        result = export(dataset, tmp_path / "out", options, workers=0)
         sizes = [p.stat().st_size for p in (tmp_path / "out/data/executor").iterdir()]
         assert result.splits["train"].shards == len(sizes) == 3
         assert max(sizes) < 220_000

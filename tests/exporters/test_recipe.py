@@ -99,6 +99,17 @@ class TestReading:
     def test_a_horizon_in_seconds_is_steps_of_the_rate(self, horizon_s: float, rate_hz: float, steps: int) -> None:
         assert ExportOptions(horizon_s=horizon_s).resolved("arm", rate_hz).horizon == steps
 
+    @pytest.mark.parametrize(("rate_hz", "steps"), [(0.5, 1), (10.0, 10), (50.0, 50), (1000.0, 1000)])
+    def test_without_a_horizon_it_is_one_second(self, rate_hz: float, steps: int) -> None:
+        options = ExportOptions().resolved("arm", rate_hz)
+        assert (options.tokenizer, options.horizon, options.horizon_s) == ("fast_safe", steps, 1.0)
+        assert ExportOptions(horizon=3).resolved("arm", rate_hz).horizon == 3
+
+    def test_more_than_a_thousand_steps_are_refused_with_the_way_out(self) -> None:
+        message = "horizon_s is 1, 2,000 steps at 2000 Hz; it must be at most 0.5, 1,000 steps: set --horizon-s"
+        with pytest.raises(ExportError, match=message):
+            ExportOptions().resolved("arm", 2000.0)
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [

@@ -33,7 +33,8 @@ from vladata.store.dataset import Dataset
 
 SPLITS = {"train": 0.7, "held": 0.3}
 BASE: dict[str, Any] = {"horizon": 4, "shard_bytes": 100_000, "splits": SPLITS}
-OLD = ExportOptions(**BASE)
+BINS: dict[str, Any] = {**BASE, "tokenizer": "openvla_bins"}
+OLD = ExportOptions(**BINS)
 NEW = ExportOptions(**BASE, tokenizer="uniform_bins", codec_options={"num_codes": 37})
 
 
@@ -83,7 +84,7 @@ def exports(six_episodes: Path, tmp_path_factory: pytest.TempPathFactory, langua
         "old": OLD,
         "new": NEW,
         "rt1": ExportOptions(**BASE, tokenizer="rt1_bins"),
-        "ids": ExportOptions(**BASE, base_tokenizer=language_model),
+        "ids": ExportOptions(**BINS, base_tokenizer=language_model),
         "tail": ExportOptions(**BASE, tokenizer="rt1_bins", base_tokenizer=language_model, vocabulary="tail"),
         "pi": ExportOptions(**BASE, tokenizer="fast_safe", base_tokenizer=language_model, prompt="pi0_fast"),
         "chat": ExportOptions(**BASE, tokenizer="quantile_bins", prompt="chat"),
@@ -110,7 +111,7 @@ def options_of(name: str, language_model: Path) -> ExportOptions:
         "pi": {"tokenizer": "fast_safe", "base_tokenizer": language_model, "prompt": "pi0_fast"},
         "chat": {"tokenizer": "quantile_bins", "prompt": "chat"},
     }
-    return ExportOptions(**{**BASE, **more[name]})
+    return ExportOptions(**{**BINS, **more[name]})
 
 
 @pytest.mark.parametrize("target", ["new", "ids", "tail", "pi", "chat"])
@@ -395,7 +396,7 @@ def test_a_recipe_and_what_goes_before_it(out: Path, tmp_path: Path) -> None:
 
 def test_the_configs_of_text_stay_as_they_are(out: Path, tmp_path: Path, language_model: Path) -> None:
     dataset = Dataset.open(tmp_path / "dataset")
-    texts = ExportOptions(**BASE, vqa=VqaOptions())
+    texts = ExportOptions(**BINS, vqa=VqaOptions())
     made, fresh = tmp_path / "texts", tmp_path / "fresh"
     export(dataset, made, texts, workers=0)
     before = tree(made)

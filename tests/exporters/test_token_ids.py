@@ -42,6 +42,10 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
+BINS: dict[str, Any] = {"tokenizer": "openvla_bins"}
+ONE_STEP: dict[str, Any] = {**BINS, "horizon": 1}
+
+
 def read_rows(out: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(next(out.glob("data/executor/train-*"))).to_pylist()
     return rows
@@ -111,7 +115,7 @@ def test_added_tokens_come_with_the_tokenizer_that_has_them(dataset: Dataset, ba
     from tokenizers import Tokenizer
 
     out = tmp_path / "out"
-    export(dataset, out, ExportOptions(base_tokenizer=base), workers=0)
+    export(dataset, out, ExportOptions(**ONE_STEP, base_tokenizer=base), workers=0)
     extended = Tokenizer.from_file(str(out / "tokenizer" / "tokenizer.json"))
     row = read_rows(out)[0]
     assert extended.decode(row["action_token_ids"]) == "".join(f"<action_{c:03d}>" for c in row["action_codes"])
@@ -128,7 +132,8 @@ def test_braces_in_an_instruction_are_text(make_dataset: Any, base: Path, tmp_pa
     prompt_file.write_text(
         "{name: do, kind: executor, description: x, prompt: [{text: 'do {task}:'}], target: [{put: actions}]}"
     )
-    export(dataset, tmp_path / "out", ExportOptions(base_tokenizer=base, prompt=str(prompt_file)), workers=0)
+    options = ExportOptions(**ONE_STEP, base_tokenizer=base, prompt=str(prompt_file))
+    export(dataset, tmp_path / "out", options, workers=0)
     row = read_rows(tmp_path / "out")[0]
     tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
     prompt = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label == -100]
@@ -141,13 +146,13 @@ def test_an_instruction_that_would_end_the_row_is_refused(make_dataset: Any, bas
 
     dataset = make_dataset({"instructions": (Instruction(text="stop </s> now"),)})
     with pytest.raises(ExportError, match="the instruction 'stop </s> now' holds '</s>', which the tokenizer reads"):
-        export(dataset, tmp_path / "out", ExportOptions(base_tokenizer=base), workers=0)
+        export(dataset, tmp_path / "out", ExportOptions(**ONE_STEP, base_tokenizer=base), workers=0)
 
 
 @pytest.mark.parametrize("vocabulary", ["added", "text"])
 def test_without_a_base_tokenizer_rows_hold_texts(dataset: Dataset, tmp_path: Path, vocabulary: Any) -> None:
     out = tmp_path / "out"
-    export(dataset, out, ExportOptions(vocabulary=vocabulary, horizon=2), workers=0)
+    export(dataset, out, ExportOptions(**BINS, vocabulary=vocabulary, horizon=2), workers=0)
     row = read_rows(out)[0]
     assert row["prompt"] == "In: What action should the robot take to put the cube into the bin?\nOut:"
     joined = "".join(f"<action_{c:03d}>" for c in row["action_codes"])
@@ -162,7 +167,7 @@ def test_chat_rows_are_messages_that_datasets_reads(dataset: Dataset, base: Path
     from datasets import load_dataset
 
     out = tmp_path / "out"
-    export(dataset, out, ExportOptions(base_tokenizer=base, prompt="chat", horizon=2), workers=0)
+    export(dataset, out, ExportOptions(**BINS, base_tokenizer=base, prompt="chat", horizon=2), workers=0)
     row = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache")).remove_columns(
         ["observation.images.front", "observation.images.wrist"]
     )[0]
@@ -181,7 +186,9 @@ def test_chat_rows_are_messages_that_datasets_reads(dataset: Dataset, base: Path
 
 def test_the_state_is_in_the_prompt_of_pi0_fast(dataset: Dataset, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    export(dataset, out, ExportOptions(base_tokenizer=base, prompt="pi0_fast", vocabulary="tail"), workers=0)
+    export(
+        dataset, out, ExportOptions(**ONE_STEP, base_tokenizer=base, prompt="pi0_fast", vocabulary="tail"), workers=0
+    )
     manifest = json.loads((out / "manifest.json").read_text())
     low, high = (np.array(manifest["prompt"]["state"][n]) for n in ("low", "high"))
     for row in read_rows(out):
@@ -194,17 +201,19 @@ def test_the_state_is_in_the_prompt_of_pi0_fast(dataset: Dataset, base: Path, tm
 
 
 def test_a_row_with_too_many_tokens_refuses_the_export(dataset: Dataset, base: Path, tmp_path: Path) -> None:
-    longest = export(dataset, tmp_path / "one", ExportOptions(base_tokenizer=base), workers=0)
+    longest = export(dataset, tmp_path / "one", ExportOptions(**ONE_STEP, base_tokenizer=base), workers=0)
     assert longest.notes is not None
     most = json.loads((tmp_path / "one" / "manifest.json").read_text())["prompt"]["most_ids"]
 
     with pytest.raises(ExportError, match=rf"rows with more than 20 tokens: \d+; the longest has {most} \(.*, row 0\)"):
-        export(dataset, tmp_path / "two", ExportOptions(base_tokenizer=base, max_tokens=20), workers=0)
+        export(dataset, tmp_path / "two", ExportOptions(**ONE_STEP, base_tokenizer=base, max_tokens=20), workers=0)
 
     assert not (tmp_path / "two" / "manifest.json").exists()
-    export(dataset, tmp_path / "two", ExportOptions(base_tokenizer=base, max_tokens=most), workers=0)
+    export(dataset, tmp_path / "two", ExportOptions(**ONE_STEP, base_tokenizer=base, max_tokens=most), workers=0)
     with pytest.raises(ExportError, match="max_tokens counts ids, and prompt chat gives messages; must be left out"):
-        export(dataset, tmp_path / "three", ExportOptions(base_tokenizer=base, max_tokens=most, prompt="chat"))
+        export(
+            dataset, tmp_path / "three", ExportOptions(**ONE_STEP, base_tokenizer=base, max_tokens=most, prompt="chat")
+        )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +228,7 @@ def test_a_row_with_too_many_tokens_refuses_the_export(dataset: Dataset, base: P
 )
 def test_what_does_not_fit_is_refused(dataset: Dataset, tmp_path: Path, options: Any, message: str) -> None:
     with pytest.raises(VladataError, match=message):
-        export(dataset, tmp_path / "out", ExportOptions(**options), workers=0)
+        export(dataset, tmp_path / "out", ExportOptions(**{**ONE_STEP, **options}), workers=0)
 
 
 def test_codes_of_different_numbers_need_an_end() -> None:
@@ -238,11 +247,33 @@ def test_codes_of_different_numbers_need_an_end() -> None:
         _require_end(prompts(read_template(name)), tokenizer)
 
 
+def test_the_default_codes_end_with_the_base_tokenizers_end(dataset: Dataset, base: Path, tmp_path: Path) -> None:
+    """Or with a text or a token of the prompt; rows whose end is open are never written."""
+    end = json.loads((base / "tokenizer.json").read_text())["added_tokens"]
+    end = next(t["id"] for t in end if t["content"] == "</s>")
+    export(dataset, tmp_path / "out", ExportOptions(base_tokenizer=base), workers=0)
+    rows = read_rows(tmp_path / "out")
+    assert len({len(row["action_codes"]) for row in rows}) > 1
+    assert all(row["input_ids"][-1] == row["labels"][-1] == end for row in rows)
+    assert verify(tmp_path / "out", dataset.path, workers=0).problems == ()
+
+    endless = tmp_path / "endless"
+    endless.mkdir()
+    (endless / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    with pytest.raises(
+        ExportError, match=r"prompt openvla leaves their end open; .* name an eos_token in tokenizer_con"
+    ):
+        export(dataset, tmp_path / "no", ExportOptions(base_tokenizer=endless), workers=0)
+    assert not (tmp_path / "no").exists()
+    export(dataset, tmp_path / "pi0", ExportOptions(base_tokenizer=endless, prompt="pi0_fast"), workers=0)
+    assert all(row["target"].endswith("|") for row in read_rows(tmp_path / "pi0"))
+
+
 def test_verify_finds_each_changed_value(own_dataset: Dataset, base: Path, tmp_path: Path) -> None:
     import pyarrow as pa
 
     out = tmp_path / "out"
-    export(own_dataset, out, ExportOptions(base_tokenizer=base, splits={"train": 1.0}), workers=0)
+    export(own_dataset, out, ExportOptions(**ONE_STEP, base_tokenizer=base, splits={"train": 1.0}), workers=0)
     (shard,) = out.glob("data/executor/*.parquet")
     table = pq.read_table(shard)
     columns = ["prompt", "target", "action_token_ids", "input_ids", "labels", "loss_mask", "action_loss_mask"]
@@ -265,7 +296,7 @@ def test_verify_finds_each_changed_value(own_dataset: Dataset, base: Path, tmp_p
 
 def test_a_tokenizer_that_was_exchanged_is_found(own_dataset: Dataset, base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    export(own_dataset, out, ExportOptions(base_tokenizer=base, vocabulary="tail"), workers=0)
+    export(own_dataset, out, ExportOptions(**ONE_STEP, base_tokenizer=base, vocabulary="tail"), workers=0)
     path = out / "tokenizer" / "tokenizer.json"
     content = json.loads(path.read_text())
     tokens = sorted(content["model"]["vocab"], key=content["model"]["vocab"].get)
@@ -282,7 +313,7 @@ def test_a_tokenizer_that_was_exchanged_is_found(own_dataset: Dataset, base: Pat
 
 
 def test_workers_give_the_same_bytes(dataset: Dataset, base: Path, tmp_path: Path) -> None:
-    options = ExportOptions(base_tokenizer=base, prompt="pi0_fast", horizon=2)
+    options = ExportOptions(**BINS, base_tokenizer=base, prompt="pi0_fast", horizon=2)
     one = export(dataset, tmp_path / "one", options, workers=0)
     other = export(dataset, tmp_path / "other", options, workers=2)
     assert one.content_digest == other.content_digest
@@ -295,7 +326,7 @@ def test_tail_ids_count_down_from_the_end_that_is_left_alone(
     from tokenizers import Tokenizer
 
     out = tmp_path / "out"
-    options = ExportOptions(base_tokenizer=base, vocabulary="tail", tail_skip=skip)
+    options = ExportOptions(**ONE_STEP, base_tokenizer=base, vocabulary="tail", tail_skip=skip)
     export(dataset, out, options, workers=0)
     size = Tokenizer.from_file(str(base / "tokenizer.json")).get_vocab_size(with_added_tokens=False)
     for row in read_rows(out):

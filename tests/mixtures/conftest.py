@@ -48,7 +48,7 @@ def make_export(
     folder: Path, episodes: Sequence[dict[str, Any]], options: ExportOptions | None = None, **embodiment: Any
 ) -> Path:
     dataset = write_dataset(folder / "dataset", episodes, build_embodiment(**embodiment))
-    export(dataset, folder / "shards", options or ExportOptions(horizon=2), workers=0)
+    export(dataset, folder / "shards", options or ExportOptions(tokenizer="openvla_bins", horizon=2), workers=0)
     return folder / "shards"
 
 
@@ -76,7 +76,7 @@ def three_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_export(
         folder / "aloha",
         seeds,
-        ExportOptions(horizon=4),
+        ExportOptions(tokenizer="openvla_bins", horizon=4),
         name="aloha_robot",
         num_joints=13,
         cameras=("top",),

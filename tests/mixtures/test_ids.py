@@ -41,7 +41,8 @@ def make(make_part: Callable[..., Path], bases: dict[str, Path]) -> Make:
     """The line of a recipe of a new small export; with a base tokenizer unless `base` is None."""
 
     def line(name: str, seed: int, *, base: str | None = "one", num_joints: int = 3, **options: Any) -> dict[str, Any]:
-        given = ExportOptions(base_tokenizer=None if base is None else bases[base], **options)
+        chosen = {"tokenizer": "openvla_bins", "horizon": 1, **options}
+        given = ExportOptions(base_tokenizer=None if base is None else bases[base], **chosen)
         episodes = [{"seed": seed, "duration_s": 0.6}, {"seed": seed + 1, "duration_s": 0.6}]
         part = make_part(name, episodes, given, cameras=(), num_joints=num_joints)
         return {"name": name, "export": str(part)}

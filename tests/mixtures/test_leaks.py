@@ -15,6 +15,7 @@ from vladata.mixtures.mix import mix, plan
 
 Recipe = Callable[..., Path]
 SPLITS = {"train": 0.5, "validation": 0.5}
+ONE_STEP: dict[str, Any] = {"tokenizer": "openvla_bins", "horizon": 1}
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def lines(make_part: Callable[..., Path]) -> list[dict[str, Any]]:
     """Two exports of the same eight episodes, each split in its own way."""
     made = []
     for name, seed in (("one", 1), ("two", 2)):
-        options = ExportOptions(splits=SPLITS, seed=seed)
+        options = ExportOptions(**ONE_STEP, splits=SPLITS, seed=seed)
         episodes = [{"seed": i, "duration_s": 0.5} for i in range(8)]
         made.append({"name": name, "export": str(make_part(name, episodes, options, cameras=()))})
     return made
@@ -73,12 +74,14 @@ def test_or_left_out_of_training_and_counted(lines: list[dict[str, Any]], recipe
 
 def test_a_part_of_which_nothing_is_left_is_an_error(make_part: Callable[..., Path], recipe: Recipe) -> None:
     first = [{"seed": 1, "duration_s": 0.5}, {"seed": 2, "duration_s": 0.5}]
-    one = make_part("one", first, ExportOptions(splits=SPLITS), cameras=())
+    one = make_part("one", first, ExportOptions(**ONE_STEP, splits=SPLITS), cameras=())
     held = [c for c, s in episodes({"export": str(one)}).items() if s == "validation"]
     manifest = json.loads((one / "manifest.json").read_text())
     place = next(e["place"] for e in manifest["episodes"] if e["content_digest"] == held[0])
     seed = 1 if "000" in place else 2
-    two = make_part("two", [{"seed": seed, "duration_s": 0.5}], ExportOptions(splits={"train": 1.0}), cameras=())
+    two = make_part(
+        "two", [{"seed": seed, "duration_s": 0.5}], ExportOptions(**ONE_STEP, splits={"train": 1.0}), cameras=()
+    )
     lines = [{"name": "one", "export": str(one)}, {"name": "two", "export": str(two)}]
     with pytest.raises(ExportError, match="part two: other parts hold out all its 6 rows of train"):
         plan(recipe(*lines, leaks="leave_out"), workers=0)

@@ -199,7 +199,7 @@ class TestPadded:
     def test_a_part_without_state_has_zeros_and_a_mask_that_says_so(
         self, make_part: Any, recipe: Recipe, parts: Parts, tmp_path: Path
     ) -> None:
-        options = ExportOptions(horizon=2, proprioception=())
+        options = ExportOptions(tokenizer="openvla_bins", horizon=2, proprioception=())
         blind = make_part("blind", [{"seed": 7}, {"seed": 8}], options, cameras=())
         mix(recipe(*parts("small"), {"name": "blind", "export": str(blind)}), tmp_path / "out", workers=0)
         rows = [r for r in read_rows(tmp_path / "out") if r["part"] == "blind"]
@@ -508,7 +508,7 @@ class TestRefused:
             plan(recipe({"name": "one", "export": str(part)}), workers=0)
 
     def test_first_splits_of_different_names(self, make_part: Any, recipe: Recipe, parts: Parts) -> None:
-        options = ExportOptions(splits={"training": 0.5, "held": 0.5})
+        options = ExportOptions(tokenizer="openvla_bins", horizon=1, splits={"training": 0.5, "held": 0.5})
         part = make_part("one", [{"seed": 1}, {"seed": 2}], options, cameras=())
         with pytest.raises(ExportError, match="the first split is train in small and training in one"):
             plan(recipe(*parts("small"), {"name": "one", "export": str(part)}), workers=0)
@@ -570,5 +570,6 @@ class TestApart:
         part = make_part("one", [{"seed": 1}, {"seed": 2}], cameras=())
         mix(recipe({"name": "one", "export": str(part)}, layout="apart"), tmp_path / "out", workers=0)
         before = [p.read_bytes() for p in sorted((tmp_path / "out").glob("data/*/*"))]
-        export(Dataset.open(part.parent / "dataset"), part, ExportOptions(horizon=3), workers=0)
+        options = ExportOptions(tokenizer="openvla_bins", horizon=3)
+        export(Dataset.open(part.parent / "dataset"), part, options, workers=0)
         assert [p.read_bytes() for p in sorted((tmp_path / "out").glob("data/*/*"))] == before

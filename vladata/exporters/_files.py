@@ -149,7 +149,8 @@ class Finished:
         notes = [f"split {name} is empty; there are {groups:,} groups of episodes that never part" for name in empty]
         notes += prepared.grouping.missing_lines() if options.recipe is not None else []
         if options.horizon_s is not None:
-            steps = f"{tokenizer.horizon:,} steps at {tokenizer.rate_hz:g} Hz"
+            noun = "step" if tokenizer.horizon == 1 else "steps"
+            steps = f"{tokenizer.horizon:,} {noun} at {tokenizer.rate_hz:g} Hz"
             notes.append(f"horizon: {options.horizon_s:g} s are {steps}, {tokenizer.horizon / tokenizer.rate_hz:g} s")
         return notes
 

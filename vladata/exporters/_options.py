@@ -168,17 +168,21 @@ class IdleOptions:
         return cls(**{**state, "drop": tuple(state["drop"])})  # type: ignore[arg-type]
 
 
+DEFAULT_HORIZON_S = 1.0
+MAX_HORIZON = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
     """What to export and how; equal options on equal datasets give equal bytes."""
 
-    tokenizer: str = "openvla_bins"
+    tokenizer: str = "fast_safe"
     """Name of the codec, a module of `vladata.tokenizers`."""
     codec_options: Mapping[str, int | float | str] = field(default_factory=dict)
-    horizon: int = 1
-    """H: actions per chunk."""
+    horizon: int | None = None
+    """H: actions per chunk; None: as many as `horizon_s` has."""
     horizon_s: float | None = None
-    """Instead of `horizon`, in seconds: H is what the embodiment's rate makes of them, and at least 1."""
+    """The same in seconds: H is what the embodiment's rate makes of them, and at least 1; None: `horizon`, or 1 s."""
     representation: Literal["recorded", "absolute", "delta", "chunk_relative"] = "recorded"
     """What the chunks hold; recorded: each dimension as the schema declares it."""
     normalization: Literal["quantile", "min_max", "mean_std", "none"] = "quantile"
@@ -250,7 +254,7 @@ class ExportOptions:
             ExportError: A value is out of range.
         """
         bounds = {
-            "horizon": (self.horizon, 1, 1000),
+            "horizon": (1 if self.horizon is None else self.horizon, 1, MAX_HORIZON),
             "jpeg_quality": (self.jpeg_quality, 1, 100),
             "row_group_rows": (self.row_group_rows, 32, 100),
             "shard_bytes": (self.shard_bytes, 100_000, 1 << 40),
@@ -338,9 +342,16 @@ class ExportOptions:
             ExportError: A value is out of range.
         """
         options = dataclasses.replace(self, **self.embodiments.get(embodiment, {}))  # type: ignore[arg-type]
-        if options.horizon_s is None:
+        if options.horizon_s is None and options.horizon is not None:
             return options
-        return dataclasses.replace(options, horizon=max(1, round(options.horizon_s * rate_hz)))
+        seconds = DEFAULT_HORIZON_S if options.horizon_s is None else options.horizon_s
+        steps = max(1, round(seconds * rate_hz))
+        if steps > MAX_HORIZON:
+            raise ExportError(
+                f"horizon_s is {seconds:g}, {steps:,} steps at {rate_hz:g} Hz; it must be at most "
+                f"{MAX_HORIZON / rate_hz:g}, {MAX_HORIZON:,} steps: set --horizon-s, or --horizon in steps"
+            )
+        return dataclasses.replace(options, horizon=steps, horizon_s=seconds)
 
     @classmethod
     def from_dict(cls, state: Mapping[str, object]) -> Self:

@@ -255,7 +255,8 @@ def _require_end(prompts: Prompts, tokenizer: ActionTokenizer) -> None:
             return
     raise ExportError(
         f"codes of {tokenizer.scheme} are of different numbers, and prompt {template.name} leaves their end open; a "
-        "text, an end token, or an end of text that the base tokenizer names must follow them"
+        "text, an end token or an end of text must follow them: name an eos_token in tokenizer_config.json beside the "
+        "base tokenizer, or choose another prompt or a codec of fixed length"
     )
 
 

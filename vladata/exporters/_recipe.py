@@ -59,7 +59,9 @@ class ActionPart(Document):
     signals: Annotated[tuple[Name, ...] | None, Field(description="null: all.")] = None
     representation: Representation = "recorded"
     horizon: Annotated[int | None, Field(ge=1, le=1000, description="Actions per chunk.")] = None
-    horizon_s: Annotated[float | None, Field(gt=0, le=3600, description="The same in seconds.")] = None
+    horizon_s: Annotated[float | None, Field(gt=0, le=3600, description="The same in seconds; without both 1 s.")] = (
+        None
+    )
     chunk_end: Literal["pad", "drop"] = "pad"
     normalization: Normalization = "quantile"
 

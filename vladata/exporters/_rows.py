@@ -66,7 +66,7 @@ class Layout:
             action=action,
             cameras=cameras,
             representation=Representation.build(action, embodiment.proprioception, target),
-            rule=ChunkRule(horizon=options.horizon, chunk_end=ChunkEnd(options.chunk_end)),
+            rule=ChunkRule(horizon=options.horizon or 1, chunk_end=ChunkEnd(options.chunk_end)),
             cross=options.cross,
             idle=None if options.idle is None else IdleRule.build(options.idle, embodiment),
         )
