@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from vladata.errors import ExportError
 from vladata.exporters._footer import (
+    NUM_CHILDREN,
+    SCHEMA,
     Listed,
     Struct,
     footer_bytes,
@@ -131,6 +133,14 @@ def test_a_damaged_footer_is_an_error_or_another_struct(shard: Path, data: st.Da
             stored_bytes(found)
         except ExportError:
             continue
+
+
+@pytest.mark.parametrize("num_columns", [0, -1])
+def test_a_schema_without_columns_is_an_error(shard: Path, num_columns: int) -> None:
+    footer = parse(read_footer(shard, shard.stat().st_size))
+    footer.structs(SCHEMA)[0].fields[NUM_CHILDREN] = (5, num_columns)
+    with pytest.raises(ExportError, match="the schema has no columns"):
+        leaves(parse(serialize(footer)))
 
 
 @pytest.mark.parametrize(
