@@ -34,7 +34,7 @@ def test_rows_of_other_configs_are_named_and_can_be_mixed(
     noted = plan(recipe(*lines), workers=0).notes
     for config in ("planner", "vqa"):
         assert (
-            f"rows of config {config} of one, two are not mixed; a recipe with config: {config} makes a mixture of them"
+            f"rows of config {config} of one, two are not mixed; config: {config} in a recipe makes a mixture of them"
         ) in noted
     plain = [{k: v for k, v in line.items() if k != "cameras"} for line in lines]
     assert "executor" in "".join(plan(recipe(*plain, config="vqa"), workers=0).notes)

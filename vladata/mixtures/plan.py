@@ -286,7 +286,9 @@ def _plan(
         other_tasks=(len(ranked[TOP_TASKS:]), sum(t.rows for t in ranked[TOP_TASKS:])),
         leaks=tuple(asdict(leak) for leak in overlap.leaks),
         columns=_column_facts(columns),
-        notes=tuple(clip(printable(n), 300) for n in (*_notes(recipe, planned, overlap, columns), *_about_configs(parts))),
+        notes=tuple(
+            clip(printable(n), 300) for n in (*_notes(recipe, planned, overlap, columns), *_about_configs(parts))
+        ),
     )
 
 
@@ -354,7 +356,7 @@ def _notes(recipe: MixtureRecipe, planned: Sequence[PartPlan], overlap: Overlap,
 def _about_configs(parts: Sequence[Part]) -> Iterator[str]:
     for config in sorted({c for p in parts for c in p.other_configs}):
         owners = ", ".join(p.name for p in parts if config in p.other_configs)
-        yield f"rows of config {config} of {owners} are not mixed; a recipe with config: {config} makes a mixture of them"
+        yield f"rows of config {config} of {owners} are not mixed; config: {config} in a recipe makes a mixture of them"
 
 
 def _about_columns(planned: Sequence[PartPlan], columns: Columns) -> list[str]:
