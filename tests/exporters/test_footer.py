@@ -48,7 +48,7 @@ def listed(kinds: "st.SearchStrategy[tuple[int, object]]") -> "st.SearchStrategy
 
 
 def structs(values: "st.SearchStrategy[tuple[int, object]]") -> "st.SearchStrategy[tuple[int, object]]":
-    fields = st.dictionaries(st.integers(1, 200), st.one_of(values, listed(values)), max_size=6)
+    fields = st.dictionaries(st.integers(1, 200), st.one_of(values, listed(values)), max_size=4)
     return fields.map(lambda f: (STRUCT, Struct({k: (1 if kind <= 2 else kind, v) for k, (kind, v) in f.items()})))
 
 
