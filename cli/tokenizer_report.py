@@ -129,22 +129,27 @@ def _basis(folder: Path, options: dict[str, object], chunks: int, workers: int) 
 
 
 def _show(found: "TokenizerReport", plot: Path | None, as_json: bool) -> None:
+    # Before anything is printed: what reads the table may close it early, as `head` does.
+    said = _plot(found, plot) if plot is not None and found.schemes else None
     if as_json:
         out_json(found.to_dict())
     else:
         _print(found)
     for scheme, reason in found.failed.items():
         note(f"{scheme}: can't be used here: {reason}")
-    if plot is not None and found.schemes:
-        from vladata.errors import MissingExtraError
-        from vladata.tokenizer_report.plot import write_plot
+    if said is not None:
+        note(said)
 
-        try:
-            write_plot(found, plot)
-        except MissingExtraError as error:
-            note(f"note  {error}")
-        else:
-            note(f"wrote {plot}")
+
+def _plot(found: "TokenizerReport", plot: Path) -> str:
+    from vladata.errors import MissingExtraError
+    from vladata.tokenizer_report.plot import write_plot
+
+    try:
+        write_plot(found, plot)
+    except MissingExtraError as error:
+        return f"note  {error}"
+    return f"wrote {plot}"
 
 
 def _print(found: "TokenizerReport") -> None:

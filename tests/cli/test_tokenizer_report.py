@@ -74,6 +74,17 @@ def test_without_options_they_are_of_one_second_with_fast_safe_first(cli, datase
     assert (made.scheme, made.horizon) == ("fast_safe", 10)
 
 
+def test_the_plot_is_there_where_nobody_reads_the_table_to_its_end(cli, out, tmp_path, monkeypatch):
+    def closed(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("vladata_cli.tokenizer_report._print", closed)
+    plot = tmp_path / "a.svg"
+    with pytest.raises(ZeroDivisionError):
+        cli("tokenizer", "report", out, "--schemes", "uniform_bins", "--plot", plot, "--workers", 1)
+    assert plot.is_file()
+
+
 def test_report_refuses_options_that_an_export_has_decided(cli, out, tmp_path):
     done = cli("tokenizer", "report", out, "--horizon", 4)
     assert done.returncode == 2

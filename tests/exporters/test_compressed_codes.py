@@ -21,7 +21,9 @@ schemes = pytest.mark.parametrize("scheme", ["fast", "fast_safe"])
 def test_rows_decode_within_the_bound_and_verify(dataset: Dataset, tmp_path: Path, scheme: str) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     base.mkdir()
-    Tokenizer(models.WordLevel({"a": 0, "<unk>": 1}, unk_token="<unk>")).save(str(base / "tokenizer.json"))
+    words = {"a": 0, "<unk>": 1, "</s>": 2}
+    Tokenizer(models.WordLevel(words, unk_token="<unk>")).save(str(base / "tokenizer.json"))
+    (base / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
 
     export(dataset, out, ExportOptions(horizon=8, tokenizer=scheme, base_tokenizer=base, prompt="pi0_fast"), workers=0)
 

@@ -271,6 +271,9 @@ class TestFolder:
         external = ExternalData(name="captions", path=tmp_path / "no", format="folder", share=0.5)
         with pytest.raises(ExportError, match="captions: no is no folder"):
             chosen(external)
+        external = ExternalData(name="others", path=tmp_path / "no", format="llava", share=0.5)
+        with pytest.raises(ExportError, match="others: no is not there; must be a file or a folder"):
+            chosen(external)
 
 
 class TestShares:

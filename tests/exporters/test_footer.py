@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from vladata.errors import ExportError
 from vladata.exporters._footer import (
+    NUM_CHILDREN,
+    SCHEMA,
     Listed,
     Struct,
     footer_bytes,
@@ -46,7 +48,7 @@ def listed(kinds: "st.SearchStrategy[tuple[int, object]]") -> "st.SearchStrategy
 
 
 def structs(values: "st.SearchStrategy[tuple[int, object]]") -> "st.SearchStrategy[tuple[int, object]]":
-    fields = st.dictionaries(st.integers(1, 200), st.one_of(values, listed(values)), max_size=6)
+    fields = st.dictionaries(st.integers(1, 200), st.one_of(values, listed(values)), max_size=4)
     return fields.map(lambda f: (STRUCT, Struct({k: (1 if kind <= 2 else kind, v) for k, (kind, v) in f.items()})))
 
 
@@ -131,6 +133,14 @@ def test_a_damaged_footer_is_an_error_or_another_struct(shard: Path, data: st.Da
             stored_bytes(found)
         except ExportError:
             continue
+
+
+@pytest.mark.parametrize("num_columns", [0, -1])
+def test_a_schema_without_columns_is_an_error(shard: Path, num_columns: int) -> None:
+    footer = parse(read_footer(shard, shard.stat().st_size))
+    footer.structs(SCHEMA)[0].fields[NUM_CHILDREN] = (5, num_columns)
+    with pytest.raises(ExportError, match="the schema has no columns"):
+        leaves(parse(serialize(footer)))
 
 
 @pytest.mark.parametrize(

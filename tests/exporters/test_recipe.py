@@ -186,7 +186,15 @@ class TestExport:
         self, make_dataset: Callable[..., Dataset], tmp_path: Path
     ) -> None:
         text = "recipe: 1\naction: {horizon: 2}\nembodiments: {test_arm: {action: {horizon: 3}}}"
-        assert plan(make_dataset({}, {}, cameras=()), read(tmp_path, text), workers=0).horizon == 3
+        made = plan(make_dataset({}, {}, cameras=()), read(tmp_path, text), workers=0)
+        assert made.horizon == 3
+        assert not any("embodiments" in note for note in made.notes)
+
+    def test_values_for_embodiments_of_another_name_are_noted(self, dataset: Dataset, tmp_path: Path) -> None:
+        options = read(tmp_path, "recipe: 1\nembodiments: {tset_arm: {normalization: min_max}}")
+        said = "embodiments: what the recipe sets for tset_arm is not used; episodes are of test_arm"
+        assert said in plan(dataset, options, workers=0).notes
+        assert said in export(dataset, tmp_path / "out", options, workers=0).notes
 
     def test_equal_recipes_give_equal_bytes_with_any_number_of_workers(
         self, dataset: Dataset, tmp_path: Path, digest_of_tree: Callable[[Path], dict[str, str]]

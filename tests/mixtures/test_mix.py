@@ -573,3 +573,6 @@ class TestApart:
         options = ExportOptions(tokenizer="openvla_bins", horizon=3)
         export(Dataset.open(part.parent / "dataset"), part, options, workers=0)
         assert [p.read_bytes() for p in sorted((tmp_path / "out").glob("data/*/*"))] == before
+        # Shards of the same names that hold something else are none that were there.
+        again = mix(recipe({"name": "one", "export": str(part)}, layout="apart"), tmp_path / "out", workers=0)
+        assert (again.kept, again.linked) == (0, 2)

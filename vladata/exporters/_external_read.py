@@ -95,6 +95,8 @@ def _said(error: Exception) -> str:
 def _json_file(external: ExternalData) -> Path:
     if external.path.is_file():
         return external.path
+    if not external.path.is_dir():
+        raise ExportError(f"{external.name}: {printable(external.path.name)} is not there; must be a file or a folder")
     found = sorted(p for p in external.path.glob("*") if p.suffix in {".json", ".jsonl"})
     if len(found) != 1:
         raise ExportError(f"{external.name}: {len(found)} files with .json or .jsonl in its folder; must be one")

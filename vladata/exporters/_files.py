@@ -148,6 +148,7 @@ class Finished:
         empty = [name for name in options.splits if name not in prepared.splits]
         notes = [f"split {name} is empty; there are {groups:,} groups of episodes that never part" for name in empty]
         notes += prepared.grouping.missing_lines() if options.recipe is not None else []
+        notes += prepared.unused_lines
         if options.horizon_s is not None:
             noun = "step" if tokenizer.horizon == 1 else "steps"
             steps = f"{tokenizer.horizon:,} {noun} at {tokenizer.rate_hz:g} Hz"

@@ -286,7 +286,11 @@ def read_footer(path: Path, end: int) -> bytes:
 
 
 def leaves(footer: Struct) -> list[tuple[bytes, ...]]:
-    """Paths of all columns of a footer's schema, in order."""
+    """Paths of all columns of a footer's schema, in order; at least one.
+
+    Raises:
+        ExportError: The schema ends too early, is too deep, or has no columns.
+    """
     elements = iter(footer.structs(SCHEMA))
     found: list[tuple[bytes, ...]] = []
 
@@ -304,6 +308,8 @@ def leaves(footer: Struct) -> list[tuple[bytes, ...]]:
 
     root = next(elements, Struct())
     walk((), root.number(NUM_CHILDREN))
+    if not found:
+        raise ExportError("Parquet footer: the schema has no columns; must have at least one")
     return found
 
 

@@ -62,6 +62,14 @@ class Prepared:
         return tuple(source.entry.place for source, g in pairs if g.num_rows == 0)
 
     @property
+    def unused_lines(self) -> list[str]:
+        """What the recipe sets for other embodiments alone, where it sets nothing for this one."""
+        own, named = self.sources[0].entry.embodiment, self.options.embodiments
+        if not named or own in named:
+            return []
+        return [f"embodiments: what the recipe sets for {', '.join(sorted(named))} is not used; episodes are of {own}"]
+
+    @property
     def episodes_by_stratum(self) -> dict[str, dict[str, int]]:
         """Episodes by stratum and split, the largest stratum first."""
         total: dict[str, Counter[str]] = {}

@@ -127,7 +127,7 @@ def make_plan(prepared: Prepared, tokenizer: ActionTokenizer, num_workers: int, 
         idle=idle_preview(prepared),
         groups=prepared.grouping.to_dict(),
         strata=prepared.episodes_by_stratum,
-        notes=(*prepared.grouping.lines(), *_unsaid(prepared)),
+        notes=(*prepared.grouping.lines(), *_unsaid(prepared), *prepared.unused_lines),
     )
 
 

@@ -64,6 +64,7 @@ class Retokenized:
     """Values outside of what codes can stand for, by dimension; only dimensions that have some."""
     notes: tuple[str, ...]
     content_digest: str
+    """Of all configs, as in the manifest."""
     tokenizer_digest: str
     was_undone: bool
     """Whether an earlier run that was broken off was put back first."""
@@ -206,7 +207,7 @@ def retokenize(
         dropped=tails.dropped,
         clipped={name: count for name, count in facts.clipped.items() if count},
         notes=tuple(facts.notes),
-        content_digest=facts.content_digest,
+        content_digest=_whole_digest(job, tails),
         tokenizer_digest=tokenizer.digest,
         was_undone=was_undone,
     )
@@ -322,7 +323,7 @@ def _manifest(job: Job, facts: TokenFacts, tails: Tails, files: Mapping[str, byt
         {
             **{k: v for k, v in manifest.items() if k != "base"},
             **kept,
-            "content_digest": content_digest(_digests([*tails.lines, *_texts(job.export)])),
+            "content_digest": _whole_digest(job, tails),
             "options": {**job.export.options, **job.decided, "overridden": _overridden(job)},
             "tokenizer_digest": facts.tokenizer.digest,
             "prompt": {**job.prompts.to_dict(), "most_ids": facts.most_ids},
@@ -348,6 +349,11 @@ def _splits(export: StoredExport, lines: Sequence[Line]) -> dict[str, object]:
     for line in lines:
         sizes[str(line["split"])] = sizes.get(str(line["split"]), 0) + whole(line, "size")
     return {name: {**split, "bytes": sizes.get(name, 0)} for name, split in splits.items()}
+
+
+def _whole_digest(job: Job, tails: Tails) -> str:
+    """Content digest of the export, with the configs that were left alone."""
+    return content_digest(_digests([*tails.lines, *_texts(job.export)]))
 
 
 def _digests(lines: Sequence[Line]) -> list[tuple[str, str]]:

@@ -76,11 +76,6 @@ class Layout:
         """`signal.dimension` of each number of the state."""
         return tuple(f"{s.name}.{n}" for s in self.state for n in s.names)
 
-    @property
-    def state_units(self) -> tuple[str, ...]:
-        """Unit of each number of the state."""
-        return tuple(str(d.unit) for s in self.state for d in s.dimensions)
-
 
 _Named = TypeVar("_Named", Signal, Camera)
 

@@ -61,7 +61,12 @@ def require_export(out: Path) -> None:
     Raises:
         ExportError: It is not.
     """
-    if read_json(out / MANIFEST) is None and not has_journal(out):
+    manifest = read_json(out / MANIFEST)
+    if manifest is not None and manifest.get("format") != FORMAT:
+        if "parts" in manifest:
+            raise ExportError(f"{out}: a mixture; must be an export: retokenize its parts, then mix them again")
+        raise ExportError(f"{out}: no export; {MANIFEST} is of something else")
+    if manifest is None and not has_journal(out):
         if (out / UNFINISHED).exists():
             raise ExportError(f"{out}: this export is not finished; run vladata export again, it goes on where it was")
         raise ExportError(f"{out}: no export; {MANIFEST} is missing or not one of vladata")

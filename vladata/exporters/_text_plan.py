@@ -94,7 +94,7 @@ def prepare_texts(
     for done, outcome in enumerate(outcomes, start=1):
         source = sources[outcome.index]
         if isinstance(outcome, Failed):
-            raise ExportError(f"external data {source.name}: {outcome.reason}")
+            raise ExportError(f"external data {source.name}: {outcome.reason.removeprefix(f'{source.name}: ')}")
         chosen[source.name] = outcome.result
         progress(done, len(units), "reading others' data")
     return Texts(

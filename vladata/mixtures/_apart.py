@@ -50,6 +50,8 @@ class Placed:
     """How a shard got there."""
 
     is_linked: bool
+    was_there: bool
+    """Whether an earlier run had put it there, with the same content."""
 
 
 def place_units(prepared: Prepared, out: Path) -> list[PlaceUnit]:
@@ -83,7 +85,8 @@ def place(unit: PlaceUnit) -> Placed:
     target = unit.out / unit.file
     is_linked = target.exists() and unit.source.exists() and target.samefile(unit.source)
     is_copied = target.is_file() and not is_linked and hash_with_beats(target) == (unit.size, unit.sha256)
-    if not is_linked and not is_copied:
+    was_there = is_linked or is_copied
+    if not was_there:
         is_linked = _link(unit.source, target)
         if not is_linked:
             with replace_file(target) as temporary:
@@ -91,7 +94,7 @@ def place(unit: PlaceUnit) -> Placed:
     if not is_copied and hash_with_beats(target) != (unit.size, unit.sha256):
         target.unlink()
         raise ExportError("differs from the part's manifest; verify the export")
-    return Placed(is_linked=is_linked)
+    return Placed(is_linked=is_linked, was_there=was_there)
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -68,6 +68,8 @@ class Part:
     episodes: tuple[Held, ...]
     files: Mapping[str, str]
     """SHA-256 of each of its files."""
+    other_configs: tuple[str, ...]
+    """Configs of the export that are not mixed, sorted."""
 
     @property
     def name(self) -> str:
@@ -189,6 +191,7 @@ def _part(
             for e in episodes
         ),
         files={str(line["file"]): str(line["sha256"]) for line in files},
+        other_configs=tuple(sorted(_object(manifest["configs"]).keys() - {config})),
     )
 
 

@@ -223,15 +223,15 @@ def _kept(job: _Job, units: Sequence[MixUnit], digests: Sequence[str]) -> dict[s
 def _write_apart(job: _Job) -> tuple[list[_Line], int, int]:
     folder = job.folder
     units = place_units(job.prepared, folder.path)
-    there = {u.file for u in units if (folder.path / u.file).is_file()}
     folder.begin({u.file for u in units})
-    linked = 0
+    linked = kept = 0
     try:
         with contextlib.closing(run(place, units, workers=job.workers, stall_s=STALL_S)) as todo:
             for done, outcome in enumerate(todo, start=1):
                 if isinstance(outcome, Failed):
                     raise ExportError(f"{units[outcome.index].source}: {outcome.reason}")
                 linked += outcome.result.is_linked
+                kept += outcome.result.was_there
                 job.progress(done, len(units), "linking shards")
     except BaseException:
         folder.sweep({u.file for u in units})
@@ -246,7 +246,7 @@ def _write_apart(job: _Job) -> tuple[list[_Line], int, int]:
         rows=job.prepared.plan.epoch_rows,
         unit="",
     )
-    return [*(_line_of(u) for u in units), epoch], len(there), linked
+    return [*(_line_of(u) for u in units), epoch], kept, linked
 
 
 def _line_of(unit: PlaceUnit) -> _Line:

@@ -5,7 +5,7 @@ It follows from the recipe and the parts' bytes alone, and is stored as `mixture
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -286,7 +286,9 @@ def _plan(
         other_tasks=(len(ranked[TOP_TASKS:]), sum(t.rows for t in ranked[TOP_TASKS:])),
         leaks=tuple(asdict(leak) for leak in overlap.leaks),
         columns=_column_facts(columns),
-        notes=tuple(clip(printable(n), 300) for n in _notes(recipe, planned, overlap, columns)),
+        notes=tuple(
+            clip(printable(n), 300) for n in (*_notes(recipe, planned, overlap, columns), *_about_configs(parts))
+        ),
     )
 
 
@@ -349,6 +351,12 @@ def _notes(recipe: MixtureRecipe, planned: Sequence[PartPlan], overlap: Overlap,
     if columns is not None:
         notes += _about_columns(planned, columns)
     return notes
+
+
+def _about_configs(parts: Sequence[Part]) -> Iterator[str]:
+    for config in sorted({c for p in parts for c in p.other_configs}):
+        owners = ", ".join(p.name for p in parts if config in p.other_configs)
+        yield f"rows of config {config} of {owners} are not mixed; config: {config} in a recipe makes a mixture of them"
 
 
 def _about_columns(planned: Sequence[PartPlan], columns: Columns) -> list[str]:
