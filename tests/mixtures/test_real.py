@@ -21,7 +21,16 @@ def robots(shared_data, process, tmp_path_factory):
         done = process("ingest", shared_data / source, "-s", schema, "-o", folder / f"{name}_dataset", "--workers", 2)
         assert done.returncode in {0, 3}, done.stderr
         done = process(
-            "export", folder / f"{name}_dataset", "-o", folder / name, "--horizon", 4, "--image-size", "64x64"
+            "export",
+            folder / f"{name}_dataset",
+            "-o",
+            folder / name,
+            "--horizon",
+            4,
+            "--image-size",
+            "64x64",
+            "--tokenizer",
+            "openvla_bins",
         )
         assert done.returncode in {0, 3}, done.stderr
     (folder / "mixture.yaml").write_text(

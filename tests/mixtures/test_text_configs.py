@@ -21,7 +21,9 @@ SUBTASKS = build_instructions("put the cube into the bin", {"reach": 0.0, "grasp
 def lines(make_part: Callable[..., Path]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for name, cameras in (("one", ("front",)), ("two", ("top",))):
-        options = ExportOptions(horizon=2, planner=PlannerOptions(), vqa=VqaOptions(per_episode=4))
+        options = ExportOptions(
+            tokenizer="openvla_bins", horizon=2, planner=PlannerOptions(), vqa=VqaOptions(per_episode=4)
+        )
         episodes = [{"seed": 10 * len(cameras[0]) + i, "instructions": SUBTASKS} for i in range(3)]
         part = make_part(name, episodes, options, cameras=cameras, size=(24, 32))
         found.append({"name": name, "export": str(part), "cameras": {cameras[0]: "primary"}})
