@@ -64,7 +64,7 @@ def _print_plan(plan: "MixturePlan") -> None:
             p.probability,
             f"{p.epoch_rows:,}",
             f"{p.repeats:.4g}",
-            f"{p.hours:.2f}",
+            _hours(p.hours),
         ]
         for p in plan.parts
     ]
@@ -74,7 +74,7 @@ def _print_plan(plan: "MixturePlan") -> None:
     groups = (("embodiment", plan.embodiments, 0), ("task", plan.tasks, SHOWN_TASKS))
     for what, shares, limit in groups:
         shown = shares[:limit] if limit else shares
-        cells = [[s.name or "(none)", f"{s.rows:,}", f"{s.share:.2%}", f"{s.hours:.2f}"] for s in shown]
+        cells = [[s.name or "(none)", f"{s.rows:,}", f"{s.share:.2%}", _hours(s.hours)] for s in shown]
         for line in table(cells, [what, "rows of an epoch", "share", "hours"], frozenset({1, 2, 3})):
             out(line)
         hidden = [s.rows for s in shares[len(shown) :]]
@@ -82,9 +82,13 @@ def _print_plan(plan: "MixturePlan") -> None:
             count, total = len(hidden) + plan.other_tasks[0], sum(hidden) + plan.other_tasks[1]
             out(f"and {count:,} further tasks with {total:,} rows")
         out()
-    out(f"one epoch: {plan.epoch_rows:,} rows, {sum(p.hours for p in plan.parts):.2f} h")
+    out(f"one epoch: {plan.epoch_rows:,} rows" + ("" if plan.hours is None else f", {plan.hours:.2f} h"))
     for text in plan.notes:
         note(f"note      {text}")
+
+
+def _hours(hours: float | None) -> str:
+    return "" if hours is None else f"{hours:.2f}"
 
 
 def _print_written(result: "MixResult", output: Path) -> None:

@@ -383,8 +383,8 @@ class TestPlan:
         counted = Counter(r["task"] for r in read_rows(tmp_path / "out"))
         assert {t.name: t.rows for t in found.tasks} == counted
         assert sum(t.share for t in found.tasks) == pytest.approx(1.0)
-        hours = sum(p.hours for p in found.parts)
-        assert sum(t.hours for t in found.tasks) == pytest.approx(hours)
+        assert found.hours == sum(p.hours for p in found.parts)
+        assert sum(t.hours for t in found.tasks) == pytest.approx(found.hours)
 
     def test_the_most_frequent_tasks_are_listed(
         self, make_part: Any, recipe: Recipe, monkeypatch: pytest.MonkeyPatch

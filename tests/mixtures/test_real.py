@@ -46,7 +46,7 @@ def robots(shared_data, process, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("layout", ["padded", "apart"])
+@pytest.mark.parametrize("layout", ["padded", pytest.param("apart", marks=pytest.mark.slow)])
 def test_they_are_mixed_and_verified(robots, process, tmp_path, layout):
     recipe = robots / f"{layout}.yaml"
     recipe.write_text(

@@ -41,10 +41,14 @@ def test_rows_of_other_configs_are_named_and_can_be_mixed(
     plain = [{k: v for k, v in line.items() if k != "cameras"} for line in lines]
     assert "executor" in "".join(plan(recipe(*plain, config="vqa"), workers=0).notes)
     made = mix(recipe(*plain, config="vqa"), tmp_path / "vqa", workers=0)
+    assert made.plan.hours is None  # questions are not steps
+    assert {p.hours for p in made.plan.parts} == {None}
+    assert plan(recipe(*lines), workers=0).hours
     assert list(made.splits) == ["vqa"]
     assert verify(tmp_path / "vqa", workers=0).problems == ()
 
 
+@pytest.mark.slow
 def test_parts_that_got_another_tokenizer_are_mixed_anew(
     lines: list[dict[str, object]], recipe: Callable[..., Path], tmp_path: Path
 ) -> None:

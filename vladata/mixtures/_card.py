@@ -63,11 +63,11 @@ def _front(plan: MixturePlan, configs: Sequence[Config], content_digest: str) ->
 
 
 def _title(plan: MixturePlan) -> str:
-    hours = sum(p.hours for p in plan.parts)
+    hours = "" if plan.hours is None else f"({plan.hours:.2f} h) "
     recipe = plan.recipe
     return (
         f"# Mixture of {', '.join(escape(p.name) for p in plan.parts)}\n\nOne epoch has {plan.epoch_rows:,} rows "
-        f"({hours:.2f} h) of {len(plan.parts)} datasets and {len(plan.embodiments)} embodiments; seed {recipe.seed}, "
+        f"{hours}of {len(plan.parts)} datasets and {len(plan.embodiments)} embodiments; seed {recipe.seed}, "
         f"temperature {recipe.temperature:g}, at most {recipe.max_repeats} times the same row. Made by vladata; the "
         "numbers on this page are counted in the rows. `mixture.json` has the whole plan.\n\n"
         "Licence: that of each part, as its own card says: `parts/<part>/README.md`."
@@ -85,7 +85,7 @@ def _parts(plan: MixturePlan) -> str:
             p.probability,
             f"{p.epoch_rows:,}",
             f"{p.repeats:.4g} (at most {p.most})",
-            f"{p.hours:.2f}",
+            "" if p.hours is None else f"{p.hours:.2f}",
             ", ".join(f"{s}: {n:,}" for s, n in p.held_out.items()) or "none",
         ]
         for p in plan.parts
@@ -94,7 +94,10 @@ def _parts(plan: MixturePlan) -> str:
 
 
 def _shares(plan: MixturePlan) -> str:
-    rows = [[code(s.name), f"{s.rows:,}", f"{s.share:.2%}", f"{s.hours:.2f}"] for s in plan.embodiments]
+    rows = [
+        [code(s.name), f"{s.rows:,}", f"{s.share:.2%}", "" if s.hours is None else f"{s.hours:.2f}"]
+        for s in plan.embodiments
+    ]
     tasks = [[escape(s.name) or "*(none)*", f"{s.rows:,}", f"{s.share:.2%}"] for s in plan.tasks]
     more, more_rows = plan.other_tasks
     rest = f"\n\nand {more:,} further tasks with {more_rows:,} rows" if more else ""

@@ -37,7 +37,8 @@ class Share:
     name: str
     rows: int
     share: float
-    hours: float
+    hours: float | None
+    """As of `PartPlan`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,8 @@ class PartPlan:
     """epoch_rows / pool: how often each row comes, on average."""
     most: int
     """How often a row comes at most."""
-    hours: float
-    """Of the rows of an epoch, by the part's rate."""
+    hours: float | None
+    """Of the rows of an epoch, by the part's rate; None where rows are not steps (planner, vqa)."""
     held_out: Mapping[str, int]
     """Rows of its other splits, which are never mixed nor repeated."""
 
@@ -97,6 +98,12 @@ class MixturePlan:
     """Columns that were dropped, and the common widths of padded vectors."""
     notes: tuple[str, ...]
     """What a user should know, one line each, safe for a terminal."""
+
+    @property
+    def hours(self) -> float | None:
+        """Of an epoch; None where rows are not steps."""
+        known = [p.hours for p in self.parts if p.hours is not None]
+        return sum(known) if known else None
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values; paths of the exports are left out, but for their last name."""
@@ -238,6 +245,7 @@ def _plan(
         for p, pool in zip(parts, pools, strict=True)
     ]
     given = sum(p.asked.share or 0.0 for p in parts)
+    are_steps = recipe.config == "executor"
     planned: list[PartPlan] = []
     tasks: dict[str, list[float]] = {}
     for i, (part, pool, count) in enumerate(zip(parts, pools, counts, strict=True)):
@@ -262,7 +270,7 @@ def _plan(
                 epoch_rows=count,
                 repeats=count / len(pool),
                 most=-(-count // len(pool)),
-                hours=_hours(count, part),
+                hours=_hours(count, part) if are_steps else None,
                 held_out={s: sum(x.rows for x in part.of_split(s)) for s in part.splits[1:]},
             )
         )
@@ -274,14 +282,14 @@ def _plan(
     for p in planned:
         total = embodiments.setdefault(p.embodiment, [0, 0.0])
         total[0] += p.epoch_rows
-        total[1] += p.hours
-    ranked = _shares(tasks, epoch_rows)
+        total[1] += p.hours or 0.0
+    ranked = _shares(tasks, epoch_rows, are_steps=are_steps)
     return MixturePlan(
         recipe=recipe,
         train=parts[0].train,
         epoch_rows=epoch_rows,
         parts=tuple(planned),
-        embodiments=_shares(embodiments, epoch_rows),
+        embodiments=_shares(embodiments, epoch_rows, are_steps=are_steps),
         tasks=ranked[:TOP_TASKS],
         other_tasks=(len(ranked[TOP_TASKS:]), sum(t.rows for t in ranked[TOP_TASKS:])),
         leaks=tuple(asdict(leak) for leak in overlap.leaks),
@@ -296,10 +304,15 @@ def _hours(rows: int, part: Part) -> float:
     return rows / part.tokenizer.rate_hz / 3600
 
 
-def _shares(found: Mapping[str, Sequence[float]], epoch_rows: int) -> tuple[Share, ...]:
+def _shares(found: Mapping[str, Sequence[float]], epoch_rows: int, *, are_steps: bool) -> tuple[Share, ...]:
     ranked = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
     return tuple(
-        Share(name=clip(printable(n), MAX_TASK_TEXT), rows=int(rows), share=rows / epoch_rows, hours=hours)
+        Share(
+            name=clip(printable(n), MAX_TASK_TEXT),
+            rows=int(rows),
+            share=rows / epoch_rows,
+            hours=hours if are_steps else None,
+        )
         for n, (rows, hours) in ranked
     )
 
