@@ -1,8 +1,11 @@
 """`vladata`: recordings of robots become training data."""
 
+import os
 from typing import Annotated
 
 import typer
+
+from vladata.threads import ONE_THREAD
 
 from . import edit, prompts, schema, tokenizer, tokenizer_report, vocab
 from ._console import ErrorsToExitCodes, stop_on_terminate
@@ -19,6 +22,10 @@ from .show import show
 from .timing import timing
 from .validate import validate
 from .verify import verify
+
+# Before a command imports numpy; what the user set stays.
+for _name, _threads in ONE_THREAD.items():
+    os.environ.setdefault(_name, _threads)
 
 app = typer.Typer(
     name="vladata",

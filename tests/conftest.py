@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from vladata.threads import ONE_THREAD
+
+# Before any test imports numpy: several processes of tests run side by side.
+os.environ.update(ONE_THREAD)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from .errors import VladataError
 from .text import clip, printable
+from .threads import ONE_THREAD
 
 if TYPE_CHECKING:
     from ctypes import Array, c_double
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 _ENVIRONMENT: Mapping[str, str] = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"),
+    **ONE_THREAD,
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # the default reserves a gigabyte of address space at its first use
     "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process with one thread is safe to fork
     "HDF5_PLUGIN_PRELOAD": "::",  # no filter plugin is ever loaded because a file asks for it

@@ -159,3 +159,11 @@ def test_doctor_finds_a_folder_that_is_not_there(cli, tmp_path):
     done = cli("doctor", tmp_path / "nothing")
     assert done.returncode == 1
     assert "nothing: no such folder" in done.stdout
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_linear_algebra_takes_one_thread_unless_the_user_says_otherwise(given, threads):
+    code = "import sys, os, vladata_cli.main; print('numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'])"
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", threads]
