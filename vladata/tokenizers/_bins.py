@@ -1,7 +1,5 @@
 """What the binning codecs share: strict shapes, finite values, exact bins of even width."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,14 +7,12 @@ from ..errors import TokenizeError
 from . import CodeArray, Codes, FloatArray, TokenRows
 
 __all__ = [
-    "NO_FILES",
     "bin_index",
     "checked_chunks",
     "checked_codes",
     "code_rows",
     "interval",
     "known_codes",
-    "no_files",
     "numbers",
     "outside",
     "repaired_codes",
@@ -24,20 +20,6 @@ __all__ = [
 
 BLOCK = 1 << 15
 """Values at a time: three float64 buffers of this length stay in the cache."""
-
-
-NO_FILES: Mapping[str, bytes] = {}
-"""Of codecs that are described by numbers alone."""
-
-
-def no_files(files: Mapping[str, bytes]) -> None:
-    """Check that a codec that has no files got none.
-
-    Raises:
-        TokenizeError: There is one.
-    """
-    if files:
-        raise TokenizeError(f"the codec has no files; {min(files)!r} was given")
 
 
 def checked_chunks(chunks: ArrayLike) -> FloatArray:

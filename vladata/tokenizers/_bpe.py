@@ -4,6 +4,7 @@ Few chunks, and vocabularies that training would not give, go through the librar
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,7 +112,7 @@ def _rule(merge: object, vocab: Mapping[str, int]) -> tuple[int, int, int]:
         raise TokenizeError(f"tokenizer.json: merge {clip(printable(str(merge)), 40)!r} has no token") from error
 
 
-class Bpe:
+class Bpe(ABC):
     """A vocabulary and how texts become its symbols and words."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -123,13 +124,13 @@ class Bpe:
         return len(self.vocabulary.tokens)
 
     @property
+    @abstractmethod
     def symbol_ids(self) -> Sequence[int]:
         """Token of each symbol alone; -1 where it has none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def words(self, points: PointArray) -> tuple[SymbolArray, Int64Array, Int64Array]:
         """Texts of equal length, [N, L], as symbols end to end, the words' offsets, and the texts' among the words."""
-        raise NotImplementedError
 
     @cached_property
     def tokenizer(self) -> "Tokenizer":

@@ -18,12 +18,13 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..actions.plain import from_plain, to_plain
+from ..actions.plain import from_plain
 from ..errors import TokenizeError
 from ..text import printable
 from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, checked_chunks, checked_codes, no_files, outside, repaired_codes
+from ._bins import checked_chunks, checked_codes, outside, repaired_codes
 from ._splines import analysis, basis
+from ._stepwise import PlainCodec
 
 __all__ = ["Codec"]
 
@@ -41,7 +42,7 @@ Bounds = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(PlainCodec):
     """K control points per dimension, each in equal steps between its bounds."""
 
     learns: ClassVar[bool] = True
@@ -125,24 +126,6 @@ class Codec:
             ridge=chosen.ridge,
             num_codes=chosen.num_codes,
         )
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: Something is missing, unknown or out of range.
-        """
-        no_files(files)
-        return from_plain(cls, state, "bspline")
-
-    def to_dict(self) -> dict[str, object]:
-        """Horizon, bounds, degree, step dimensions, ridge and number of codes."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
 
     def encode(self, chunks: FloatArray) -> CodeArray:
         """Encode normalized chunks, clipping their control points to the bounds.

@@ -7,18 +7,16 @@ its upper end as well.
 Source: ITU-T G.711 (the continuous law, mu = 255); of robot actions, Reed et al., Gato, arXiv:2205.06175, section 2.1.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
+from . import CodeArray, FloatArray
+from ._bins import checked_chunks, interval, outside
+from ._stepwise import StepwiseCodec
 
 __all__ = ["Codec"]
 
@@ -27,10 +25,8 @@ MAX_MU = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(StepwiseCodec):
     """N companded bins from low to high."""
-
-    learns: ClassVar[bool] = False
 
     num_codes: int = 256
     """N, 2 to 65536."""
@@ -57,83 +53,6 @@ class Codec:
     def _tables(self) -> tuple[FloatArray, FloatArray]:
         return _edges_and_centres(self.num_codes, self.mu, self.low, self.high)
 
-    def length(self, horizon: int, dims: int) -> int:
-        """H * D."""
-        return horizon * dims
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Yes."""
-        return True
-
-    @classmethod
-    def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
-        """The codec; the chunks don't matter.
-
-        Args:
-            chunks: Normalized, [N, H, D].
-            **options: `num_codes`, `mu`, `low`, `high`.
-
-        Raises:
-            TokenizeError: An option is unknown or out of range.
-        """
-        checked_chunks(chunks)
-        return cls.from_dict(options)
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: Something is unknown or out of range.
-        """
-        no_files(files)
-        return from_plain(cls, state, "mu_law_bins")
-
-    def to_dict(self) -> dict[str, object]:
-        """Number of codes, mu, low and high."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
-
-    def encode(self, chunks: FloatArray) -> CodeArray:
-        """Encode normalized chunks, clipping to low and high.
-
-        Args:
-            chunks: [N, H, D].
-
-        Returns:
-            Codes, [N, H * D], step by step, 0 <= code < N.
-
-        Raises:
-            TokenizeError: The chunks are not [N, H, D], or hold a value that is not finite.
-        """
-        values = checked_chunks(chunks)
-        return self._codes(values).reshape(len(values), values.shape[1] * values.shape[2])
-
-    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
-        """Decode codes to the companded centres of their bins.
-
-        Args:
-            codes: [N, H * D].
-            horizon: H.
-            dims: D.
-
-        Returns:
-            [N, H, D].
-
-        Raises:
-            TokenizeError: The codes have another shape, or one is outside 0 <= code < N.
-        """
-        return self._tables[1][checked_codes(codes, self.num_codes, horizon, dims)]
-
-    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
-        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
-        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
-        return Decoded(chunks=self._tables[1][found], num_repaired=wrong, num_clipped=np.zeros_like(wrong))
-
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True where `encode` clips, in the shape of the chunks."""
         return outside(chunks, self.low, self.high)
@@ -144,6 +63,9 @@ class Codec:
         rounding = 4.0 * np.finfo(np.float64).eps * max(abs(self.low), abs(self.high))
         largest = np.maximum(centres - edges[:-1], edges[1:] - centres) + rounding
         return largest[self._codes(checked_chunks(chunks))]
+
+    def _values(self, codes: CodeArray) -> FloatArray:
+        return self._tables[1][codes]
 
     def _codes(self, values: FloatArray) -> CodeArray:
         # Compared with the edges rather than companded: a logarithm differs in its last bit between machines.

@@ -11,19 +11,18 @@ clipped to the nearest bin, and `is_clipped` says so.
 Source: Ghosh et al., Octo, arXiv:2405.12213, and the behaviour of its published tokenizer.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import ClassVar, Literal, Self
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
+from . import CodeArray, FloatArray
+from ._bins import bin_index, checked_chunks, interval, outside
+from ._stepwise import StepwiseCodec
 
 __all__ = ["Codec"]
 
@@ -33,10 +32,8 @@ _MARGIN = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(StepwiseCodec):
     """Octo's N bins."""
-
-    learns: ClassVar[bool] = False
 
     bin_type: Literal["uniform", "normal"] = "uniform"
     num_codes: int = 256
@@ -63,88 +60,6 @@ class Codec:
             return _normal_thresholds(self.num_codes)
         return np.linspace(self.low, self.high, self.num_codes + 1)
 
-    def length(self, horizon: int, dims: int) -> int:
-        """H * D."""
-        return horizon * dims
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Yes."""
-        return True
-
-    @classmethod
-    def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
-        """The codec; the chunks don't matter.
-
-        Args:
-            chunks: Normalized, [N, H, D].
-            **options: `bin_type`, `uniform` or `normal`; `num_codes`; `low` and `high` of `uniform`.
-
-        Raises:
-            TokenizeError: An option is unknown or out of range.
-        """
-        checked_chunks(chunks)
-        return cls.from_dict(options)
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: Something is unknown or out of range.
-        """
-        no_files(files)
-        return from_plain(cls, state, "octo_bins")
-
-    def to_dict(self) -> dict[str, object]:
-        """Type of the bins, their number, low and high."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
-
-    def encode(self, chunks: FloatArray) -> CodeArray:
-        """Encode normalized chunks, clipping to the thresholds.
-
-        Args:
-            chunks: [N, H, D].
-
-        Returns:
-            Codes, [N, H * D], step by step, 0 <= code < N.
-
-        Raises:
-            TokenizeError: The chunks are not [N, H, D], or hold a value that is not finite.
-        """
-        values = checked_chunks(chunks)
-        return self._codes(values).reshape(len(values), values.shape[1] * values.shape[2])
-
-    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
-        """Decode codes to the centres of their bins.
-
-        Args:
-            codes: [N, H * D].
-            horizon: H.
-            dims: D.
-
-        Returns:
-            [N, H, D].
-
-        Raises:
-            TokenizeError: The codes have another shape, or one is outside 0 <= code < N.
-        """
-        return self._centres[checked_codes(codes, self.num_codes, horizon, dims)]
-
-    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
-        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
-        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
-        return Decoded(chunks=self._centres[found], num_repaired=wrong, num_clipped=np.zeros_like(wrong))
-
-    @property
-    def _centres(self) -> FloatArray:
-        thresholds = self._thresholds
-        return (thresholds[:-1] + thresholds[1:]) / 2.0
-
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True where a value lies outside of the thresholds, in the shape of the chunks.
 
@@ -159,6 +74,10 @@ class Codec:
         rounding = 4.0 * np.finfo(np.float64).eps * float(np.abs(thresholds).max())
         half = np.diff(thresholds) / 2.0 + rounding
         return half[self._codes(checked_chunks(chunks))]
+
+    def _values(self, codes: CodeArray) -> FloatArray:
+        thresholds = self._thresholds
+        return ((thresholds[:-1] + thresholds[1:]) / 2.0)[codes]
 
     def _codes(self, values: FloatArray) -> CodeArray:
         thresholds = self._thresholds

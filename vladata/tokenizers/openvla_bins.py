@@ -6,16 +6,14 @@ to it), which decodes like 254. The language-model id of OpenVLA is `V - 1 - cod
 Source: Kim et al., OpenVLA, arXiv:2406.09246, section 3.2, and the behaviour of its published action tokenizer.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..actions.plain import from_plain, to_plain
-from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, bin_index, checked_chunks, checked_codes, no_files, outside, repaired_codes
+from . import CodeArray, FloatArray
+from ._bins import bin_index, outside
+from ._stepwise import StepwiseCodec
 
 __all__ = ["Codec"]
 
@@ -24,88 +22,16 @@ _CENTRES: FloatArray = (_EDGES[:-1] + _EDGES[1:]) / 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(StepwiseCodec):
     """OpenVLA's bins; without options, as they are fixed."""
-
-    learns: ClassVar[bool] = False
 
     @property
     def num_codes(self) -> int:
         """256, of which two decode alike."""
         return len(_EDGES)
 
-    def length(self, horizon: int, dims: int) -> int:
-        """H * D."""
-        return horizon * dims
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Yes."""
-        return True
-
-    @classmethod
-    def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
-        """The codec; the chunks don't matter.
-
-        Raises:
-            TokenizeError: An option was given; there are none.
-        """
-        checked_chunks(chunks)
-        return cls.from_dict(options)
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: The state is not empty.
-        """
-        no_files(files)
-        return from_plain(cls, state, "openvla_bins")
-
-    def to_dict(self) -> dict[str, object]:
-        """Nothing: the scheme's name says all."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
-
-    def encode(self, chunks: FloatArray) -> CodeArray:
-        """Encode normalized chunks, clipping to -1 to 1.
-
-        Args:
-            chunks: [N, H, D].
-
-        Returns:
-            Codes, [N, H * D], step by step, 0 to 255.
-
-        Raises:
-            TokenizeError: The chunks are not [N, H, D], or hold a value that is not finite.
-        """
-        values = checked_chunks(chunks)
-        return bin_index(values, _EDGES).reshape(len(values), values.shape[1] * values.shape[2])
-
-    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
-        """Decode codes to the centres of their intervals, -0.99608 to 0.99608.
-
-        Args:
-            codes: [N, H * D].
-            horizon: H.
-            dims: D.
-
-        Returns:
-            [N, H, D].
-
-        Raises:
-            TokenizeError: The codes have another shape, or one is not 0 to 255.
-        """
-        return self._values(checked_codes(codes, self.num_codes, horizon, dims))
-
-    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
-        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
-        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
-        return Decoded(chunks=self._values(found), num_repaired=wrong, num_clipped=np.zeros_like(wrong))
+    def _codes(self, values: FloatArray) -> CodeArray:
+        return bin_index(values, _EDGES)
 
     def _values(self, codes: CodeArray) -> FloatArray:
         return _CENTRES[np.minimum(codes, len(_CENTRES) - 1)]

@@ -8,18 +8,17 @@ A code decodes to the centre of its bin, not to the mean of what fell into it: s
 whatever the data are that are encoded later.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, checked_chunks, checked_codes, no_files, outside, repaired_codes
+from . import CodeArray, FloatArray
+from ._bins import checked_chunks, outside
+from ._stepwise import StepwiseCodec
 
 __all__ = ["Codec"]
 
@@ -32,7 +31,7 @@ Edges = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(StepwiseCodec):
     """As many bins of equal mass in each dimension."""
 
     learns: ClassVar[bool] = True
@@ -54,15 +53,6 @@ class Codec:
     def num_codes(self) -> int:
         """N, 2 to 4096."""
         return len(self.edges[0]) - 1
-
-    def length(self, horizon: int, dims: int) -> int:
-        """H * D."""
-        return horizon * dims
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Yes."""
-        return True
 
     @classmethod
     def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
@@ -92,60 +82,6 @@ class Codec:
         # Interpolation may round one edge below the edge before.
         found = np.maximum.accumulate(np.clip(found, columns.min(axis=1), columns.max(axis=1)), axis=0)
         return cls(edges=tuple(tuple(row) for row in found.T.tolist()))
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: Something is missing, unknown or out of range.
-        """
-        no_files(files)
-        return from_plain(cls, state, "quantile_bins")
-
-    def to_dict(self) -> dict[str, object]:
-        """The edges, as float64."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
-
-    def encode(self, chunks: FloatArray) -> CodeArray:
-        """Encode normalized chunks, clipping to the smallest and largest value that were seen.
-
-        Args:
-            chunks: [N, H, D].
-
-        Returns:
-            Codes, [N, H * D], step by step, 0 <= code < N.
-
-        Raises:
-            TokenizeError: The chunks are not [N, H, D] of the codec's D, or hold a value that is not finite.
-        """
-        values = checked_chunks(chunks)
-        return self._codes(values).reshape(len(values), values.shape[1] * values.shape[2])
-
-    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
-        """Decode codes to the centres of their bins.
-
-        Args:
-            codes: [N, H * D].
-            horizon: H.
-            dims: D.
-
-        Returns:
-            [N, H, D].
-
-        Raises:
-            TokenizeError: The codes have another shape, the codec other dimensions, or one is outside 0 <= code < N.
-        """
-        return self._values(checked_codes(codes, self.num_codes, horizon, dims))
-
-    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
-        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
-        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
-        return Decoded(chunks=self._values(found), num_repaired=wrong, num_clipped=np.zeros_like(wrong))
 
     def is_clipped(self, chunks: FloatArray) -> NDArray[np.bool_]:
         """True where `encode` clips, in the shape of the chunks."""

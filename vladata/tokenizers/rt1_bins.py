@@ -7,17 +7,16 @@ Source: Brohan et al., RT-1, arXiv:2212.06817, section 5.1, and the behaviour of
 one-hot terminate dimension is no action value and has no place here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..actions.plain import from_plain, to_plain
 from ..errors import TokenizeError
-from . import CodeArray, Codes, Decoded, FloatArray
-from ._bins import NO_FILES, checked_chunks, checked_codes, interval, no_files, outside, repaired_codes
+from . import CodeArray, FloatArray
+from ._bins import checked_chunks, interval, outside
+from ._stepwise import StepwiseCodec
 
 __all__ = ["Codec"]
 
@@ -26,10 +25,8 @@ MAX_CODES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(StepwiseCodec):
     """RT-1's bins between two bounds per dimension."""
-
-    learns: ClassVar[bool] = False
 
     low: tuple[float, ...] = (-1.0,)
     """Lower bound of each dimension, [D], or one for all; used as float32."""
@@ -56,15 +53,6 @@ class Codec:
         low, high = np.array(self.low, dtype=np.float32), np.array(self.high, dtype=np.float32)
         return np.broadcast_to(low, dims), np.broadcast_to(high, dims)
 
-    def length(self, horizon: int, dims: int) -> int:
-        """H * D."""
-        return horizon * dims
-
-    @property
-    def is_stepwise(self) -> bool:
-        """Yes."""
-        return True
-
     @classmethod
     def fit(cls, chunks: FloatArray, **options: int | float | str) -> Self:
         """The codec; the chunks don't matter.
@@ -80,65 +68,14 @@ class Codec:
         state = {k: (v,) if k in {"low", "high"} else v for k, v in options.items()}
         return cls.from_dict(state)
 
-    @classmethod
-    def from_dict(cls, state: Mapping[str, object], files: Mapping[str, bytes] = NO_FILES) -> Self:
-        """Build from what `to_dict` gave; there are no files.
-
-        Raises:
-            TokenizeError: Something is unknown or out of range.
-        """
-        no_files(files)
-        return from_plain(cls, state, "rt1_bins")
-
-    def to_dict(self) -> dict[str, object]:
-        """Bounds and number of codes."""
-        return to_plain(self)
-
-    def files(self) -> dict[str, bytes]:
-        """None."""
-        return {}
-
-    def encode(self, chunks: FloatArray) -> CodeArray:
-        """Encode normalized chunks, clipping to the bounds.
-
-        Args:
-            chunks: [N, H, D].
-
-        Returns:
-            Codes, [N, H * D], step by step, 0 <= code < num_codes.
-
-        Raises:
-            TokenizeError: The chunks are not [N, H, D] of the codec's D, or hold a value that is not finite.
-        """
-        values = checked_chunks(chunks)
+    def _codes(self, values: FloatArray) -> CodeArray:
         low, high = self._bounds(values.shape[2])
         # Clipped before it is narrowed: the bounds are float32 already, and nothing can overflow.
         near = np.clip(values, low, high).astype(np.float32)
         near -= low
         near /= high - low
         near *= np.float32(self.num_codes - 1)
-        return near.astype(np.int64).reshape(len(values), values.shape[1] * values.shape[2])
-
-    def decode(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> FloatArray:
-        """Decode codes to the lower ends of their intervals.
-
-        Args:
-            codes: [N, H * D].
-            horizon: H.
-            dims: D.
-
-        Returns:
-            [N, H, D], float32 values.
-
-        Raises:
-            TokenizeError: The codes have another shape, or one is outside 0 <= code < num_codes.
-        """
-        return self._values(checked_codes(codes, self.num_codes, horizon, dims))
-
-    def decode_relaxed(self, codes: Codes | ArrayLike, horizon: int, dims: int) -> Decoded:
-        """As `decode`; codes that are none become the nearest one, missing steps repeat the one before; counted."""
-        found, wrong = repaired_codes(codes, self.num_codes, horizon, dims)
-        return Decoded(chunks=self._values(found), num_repaired=wrong, num_clipped=np.zeros_like(wrong))
+        return near.astype(np.int64)
 
     def _values(self, codes: CodeArray) -> FloatArray:
         low, high = self._bounds(codes.shape[2])
